@@ -1,0 +1,122 @@
+"""tinynn: neural networks from scratch on NumPy, with a reverse-mode autodiff core to read and step through."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from tinynn.autodiff import (
+    ForgottenZeroGradWarning,
+    GraphError,
+    enable_grad,
+    is_grad_enabled,
+    no_grad,
+)
+from tinynn.creation import arange, eye, full, linspace, ones, ones_like, zeros, zeros_like
+from tinynn.func import gradients as grad
+from tinynn.functional import log_softmax, logsumexp, prod, softmax, std, var
+from tinynn.ops.arithmetic import (
+    add,
+    divide,
+    equal,
+    floor_divide,
+    greater,
+    greater_equal,
+    less,
+    less_equal,
+    logical_and,
+    logical_not,
+    logical_or,
+    multiply,
+    negative,
+    not_equal,
+    power,
+    remainder,
+    subtract,
+)
+from tinynn.ops.elementwise import (
+    abs,
+    clip,
+    cos,
+    elu,
+    erf,
+    exp,
+    expm1,
+    floor,
+    gelu,
+    leaky_relu,
+    log,
+    log1p,
+    maximum,
+    minimum,
+    relu,
+    selu,
+    sigmoid,
+    sign,
+    silu,
+    sin,
+    softplus,
+    sqrt,
+    square,
+    stop_gradient,
+    tanh,
+    where,
+)
+from tinynn.ops.indexing import one_hot, scatter_add, take, take_along_axis
+from tinynn.ops.linalg import dot, einsum, linear, matmul, norm, outer
+from tinynn.ops.reduce import argmax, argmin, cumsum, max, mean, min, sum
+from tinynn.ops.shape import (
+    broadcast_to,
+    concatenate,
+    expand_dims,
+    flip,
+    moveaxis,
+    pad,
+    ravel,
+    repeat,
+    reshape,
+    roll,
+    split,
+    squeeze,
+    stack,
+    swapaxes,
+    tile,
+    transpose,
+)
+from tinynn.ops.windows import windows
+from tinynn.random import Generator, manual_seed, rand, randint, randn, randperm
+from tinynn.tensor import Tensor, get_default_dtype, set_default_dtype, tensor
+
+if TYPE_CHECKING:
+    from tinynn import data, debug, func, nn, optim
+    from tinynn.backends.select import backend, use
+    from tinynn.io import load, save
+
+__version__ = "0.1.0"
+
+# Found when first used, so that `import tinynn` costs little more than `import numpy`.
+_ROOMS = {"nn", "optim", "data", "debug", "func", "io", "compile"}
+_LATER = {"save": "tinynn.io", "load": "tinynn.io", "use": "tinynn.backends.select", "backend": "tinynn.backends.select"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _ROOMS:
+        return importlib.import_module(f"tinynn.{name}")
+    if name in _LATER:
+        return getattr(importlib.import_module(_LATER[name]), name)
+    raise AttributeError(f"module 'tinynn' has no attribute {name!r}")
+
+
+__all__ = [
+    "ForgottenZeroGradWarning", "Generator", "GraphError", "Tensor", "abs", "add", "arange", "argmax", "argmin", "backend",
+    "broadcast_to", "clip", "concatenate", "cos", "cumsum", "data", "debug", "divide", "dot", "einsum", "elu", "enable_grad",
+    "equal", "erf", "exp", "expand_dims", "expm1", "eye", "flip", "floor", "floor_divide", "full", "func", "gelu",
+    "get_default_dtype", "grad", "greater", "greater_equal", "is_grad_enabled", "leaky_relu", "less", "less_equal",
+    "linear", "linspace", "load", "log", "log1p", "log_softmax", "logical_and", "logical_not", "logical_or", "logsumexp",
+    "manual_seed", "matmul", "max", "maximum", "mean", "min", "minimum", "moveaxis", "multiply", "negative", "nn",
+    "no_grad", "norm", "not_equal", "one_hot", "ones", "ones_like", "optim", "outer", "pad", "power", "prod", "rand",
+    "randint", "randn", "randperm", "ravel", "relu", "remainder", "repeat", "reshape", "roll", "save", "scatter_add",
+    "selu", "set_default_dtype", "sigmoid", "sign", "silu", "sin", "softmax", "softplus", "split", "sqrt", "square",
+    "squeeze", "stack", "std", "stop_gradient", "subtract", "sum", "swapaxes", "take", "take_along_axis", "tanh",
+    "tensor", "tile", "transpose", "use", "var", "where", "windows", "zeros", "zeros_like",
+]  # fmt: skip

@@ -1,0 +1,34 @@
+"""The reference backend: NumPy's own functions, plus the few that NumPy lacks.
+
+A module used as an array namespace: ``numpy_backend.tanh`` is ``numpy.tanh``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+name = "numpy"
+
+
+def erf(x: Any) -> Any:
+    """Error function, by SciPy."""
+    global erf
+    try:
+        from scipy.special import erf as scipy_erf
+    except ImportError as error:  # pragma: no cover - depends on the installation
+        raise ImportError("erf (and with it GELU) needs SciPy: pip install scipy") from error
+    globals()["erf"] = scipy_erf
+    return scipy_erf(x)
+
+
+def scatter_add(out: Any, index: Any, values: Any) -> None:
+    """out[index] += values, where an index that comes twice counts twice."""
+    np.add.at(out, index, values)
+
+
+def __getattr__(attribute: str) -> Any:
+    value = getattr(np, attribute)
+    globals()[attribute] = value  # the next look-up finds it without coming here
+    return value

@@ -1,0 +1,122 @@
+"""New tensors: zeros, ones, ranges, identity."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tinynn.tensor import Tensor, get_default_dtype
+
+
+def _shape(shape: tuple[Any, ...]) -> tuple[int, ...]:
+    if len(shape) == 1 and not isinstance(shape[0], (int, np.integer)):
+        shape = tuple(shape[0])
+    return tuple(int(n) for n in shape)
+
+
+def _made(array: Any, requires_grad: bool) -> Tensor:
+    result = Tensor(array)
+    return result.requires_grad_() if requires_grad else result
+
+
+def zeros(*shape: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+    """Zeros.
+
+    Examples
+    --------
+    >>> import tinynn
+    >>> tinynn.zeros(2, 2)
+    tensor([[0., 0.],
+            [0., 0.]])
+    """
+    return _made(np.zeros(_shape(shape), dtype or get_default_dtype()), requires_grad)
+
+
+def ones(*shape: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+    """Ones.
+
+    Examples
+    --------
+    >>> import tinynn
+    >>> tinynn.ones(3)
+    tensor([1., 1., 1.])
+    """
+    return _made(np.ones(_shape(shape), dtype or get_default_dtype()), requires_grad)
+
+
+def full(shape: Any, value: float, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+    """One value everywhere.
+
+    Examples
+    --------
+    >>> import tinynn
+    >>> tinynn.full(2, 7.0)
+    tensor([7., 7.])
+    """
+    if dtype is None:
+        dtype = get_default_dtype() if isinstance(value, float) else None
+    return _made(np.full(shape, value, dtype), requires_grad)
+
+
+def zeros_like(x: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+    """Zeros with the shape, dtype and device of ``x``.
+
+    Examples
+    --------
+    >>> import tinynn
+    >>> tinynn.zeros_like(tinynn.tensor([1.0, 2.0]))
+    tensor([0., 0.])
+    """
+    return _made(np.zeros_like(getattr(x, "array", x), dtype), requires_grad)
+
+
+def ones_like(x: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+    """Ones with the shape, dtype and device of ``x``.
+
+    Examples
+    --------
+    >>> import tinynn
+    >>> tinynn.ones_like(tinynn.tensor([1.0, 2.0]))
+    tensor([1., 1.])
+    """
+    return _made(np.ones_like(getattr(x, "array", x), dtype), requires_grad)
+
+
+def arange(*args: float, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+    """Evenly spaced numbers: ``arange(stop)``, ``arange(start, stop)``, ``arange(start, stop, step)``.
+
+    Examples
+    --------
+    >>> import tinynn
+    >>> tinynn.arange(3)
+    tensor([0, 1, 2])
+    """
+    if dtype is None and any(isinstance(a, float) for a in args):
+        dtype = get_default_dtype()
+    return _made(np.arange(*args, dtype=dtype), requires_grad)
+
+
+def linspace(start: float, stop: float, num: int = 50, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+    """``num`` numbers from ``start`` to ``stop``, both included.
+
+    Examples
+    --------
+    >>> import tinynn
+    >>> tinynn.linspace(0, 1, 3)
+    tensor([0. , 0.5, 1. ])
+    """
+    return _made(np.linspace(start, stop, num, dtype=dtype or get_default_dtype()), requires_grad)
+
+
+def eye(n: int, m: int | None = None, dtype: Any = None) -> Tensor:
+    """Ones on the diagonal.
+
+    Examples
+    --------
+    >>> import tinynn
+    >>> tinynn.eye(2)
+    tensor([[1., 0.],
+            [0., 1.]])
+    """
+    return Tensor(np.eye(n, m, dtype=dtype or get_default_dtype()))

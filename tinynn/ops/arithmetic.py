@@ -1,0 +1,436 @@
+"""Arithmetic and comparison: what Python's operators on Tensors do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tinynn.autodiff import apply
+from tinynn.ops.base import Elementwise
+
+
+class Add(Elementwise):
+    """out = a + b,   d out/da = d out/db = 1"""
+
+    def forward(self, xp, a, b):
+        return a + b
+
+    def grad_a(self, g):
+        return g
+
+    def grad_b(self, g):
+        return g
+
+
+class Sub(Elementwise):
+    """out = a - b,   d out/da = 1,   d out/db = -1"""
+
+    def forward(self, xp, a, b):
+        return a - b
+
+    def grad_a(self, g):
+        return g
+
+    def grad_b(self, g):
+        return -g
+
+
+class Mul(Elementwise):
+    """out = a * b,   d out/da = b,   d out/db = a"""
+
+    def forward(self, xp, a, b):
+        return a * b
+
+    def grad_a(self, g, *, b):
+        return g * b
+
+    def grad_b(self, g, *, a):
+        return g * a
+
+
+class Div(Elementwise):
+    """out = a / b,   d out/da = 1/b,   d out/db = -a/b**2"""
+
+    def forward(self, xp, a, b):
+        return a / b
+
+    def grad_a(self, g, *, b):
+        return g / nonzero(b, g)
+
+    def grad_b(self, g, *, a, b):
+        b = nonzero(b, g)
+        return -g * (a / b) / b
+
+
+class Neg(Elementwise):
+    """out = -x,   d out/dx = -1"""
+
+    linear = True
+
+    def forward(self, xp, x):
+        return -x
+
+    def grad_x(self, g):
+        return -g
+
+
+class Pow(Elementwise):
+    """out = a**b,   d out/da = b a**(b-1),   d out/db = a**b log a   (0 where a = 0)"""
+
+    def forward(self, xp, a, b):
+        return a**b
+
+    def grad_a(self, g, *, a, b):
+        return g * (b * nonzero(a, g * b) ** (b - 1.0))
+
+    def grad_b(self, g, *, a, out):
+        from tinynn.ops.elementwise import log, where
+
+        return g * out * log(where(equal(a, 0.0), 1.0, a))
+
+
+class Power(Elementwise):
+    """out = x**p for a number p,   d out/dx = p x**(p-1)"""
+
+    def __init__(self, p: float) -> None:
+        self.p = p
+
+    def forward(self, xp, x):
+        return x**self.p
+
+    def grad_x(self, g, *, x):
+        p = self.p
+        if p == 2:
+            return g * (2.0 * x)
+        if p >= 1:
+            return g * (p * x ** (p - 1))
+        return g * (p * nonzero(x, g) ** (p - 1))
+
+
+class FloorDivide(Elementwise):
+    """out = floor(a / b); flat between its jumps, so its derivative is 0"""
+
+    def forward(self, xp, a, b):
+        return a // b
+
+
+class Remainder(Elementwise):
+    """out = a - floor(a / b) b,   d out/da = 1,   d out/db = -floor(a / b)"""
+
+    def forward(self, xp, a, b):
+        return a % b
+
+    def grad_a(self, g):
+        return g
+
+    def grad_b(self, g, *, a, b):
+        return -g * floor_divide(a, b)
+
+
+class Equal(Elementwise):
+    """out = (a == b), a bool"""
+
+    def forward(self, xp, a, b):
+        return a == b
+
+
+class NotEqual(Elementwise):
+    """out = (a != b), a bool"""
+
+    def forward(self, xp, a, b):
+        return a != b
+
+
+class Less(Elementwise):
+    """out = (a < b), a bool"""
+
+    def forward(self, xp, a, b):
+        return a < b
+
+
+class LessEqual(Elementwise):
+    """out = (a <= b), a bool"""
+
+    def forward(self, xp, a, b):
+        return a <= b
+
+
+class LogicalAnd(Elementwise):
+    """out = a and b, a bool"""
+
+    def forward(self, xp, a, b):
+        return xp.logical_and(a, b)
+
+
+class LogicalOr(Elementwise):
+    """out = a or b, a bool"""
+
+    def forward(self, xp, a, b):
+        return xp.logical_or(a, b)
+
+
+class LogicalNot(Elementwise):
+    """out = not x, a bool"""
+
+    def forward(self, xp, x):
+        return xp.logical_not(x)
+
+
+def nonzero(d: Any, g: Any) -> Any:
+    """A denominator ``d`` with 1 in the places where both it and the cotangent ``g`` are 0.
+
+    Where `tinynn.where` has not taken a branch, the branch gets the cotangent 0. If its derivative is infinite
+    there (1/x, log or sqrt at 0), the product 0 * inf would put a NaN into the sum; 0 / 1 does not.
+    """
+    from tinynn.ops.elementwise import where
+
+    return where(logical_and(equal(d, 0.0), equal(g, 0.0)), 1.0, d)
+
+
+_ADD, _SUB, _MUL, _DIV, _NEG, _POW = Add(), Sub(), Mul(), Div(), Neg(), Pow()
+_FLOOR_DIVIDE, _REMAINDER = FloorDivide(), Remainder()
+_EQUAL, _NOT_EQUAL, _LESS, _LESS_EQUAL = Equal(), NotEqual(), Less(), LessEqual()
+_AND, _OR, _NOT = LogicalAnd(), LogicalOr(), LogicalNot()
+
+
+def add(a: Any, b: Any) -> Any:
+    """a + b, element by element, with NumPy's broadcasting.
+
+    Examples
+    --------
+    >>> import tinynn
+    >>> tinynn.add(tinynn.tensor([1.0, 2.0]), 3.0)
+    tensor([4., 5.])
+    """
+    return apply(_ADD, a, b)
+
+
+def subtract(a: Any, b: Any) -> Any:
+    """a - b, element by element.
+
+    Examples
+    --------
+    >>> import tinynn
+    >>> tinynn.subtract(tinynn.tensor([1.0, 2.0]), 3.0)
+    tensor([-2., -1.])
+    """
+    return apply(_SUB, a, b)
+
+
+def multiply(a: Any, b: Any) -> Any:
+    """a * b, element by element.
+
+    Examples
+    --------
+    >>> import tinynn
+    >>> tinynn.multiply(tinynn.tensor([1.0, 2.0]), 3.0)
+    tensor([3., 6.])
+    """
+    return apply(_MUL, a, b)
+
+
+def divide(a: Any, b: Any) -> Any:
+    """a / b, element by element.
+
+    Examples
+    --------
+    >>> import tinynn
+    >>> tinynn.divide(tinynn.tensor([1.0, 2.0]), 2.0)
+    tensor([0.5, 1. ])
+    """
+    return apply(_DIV, a, b)
+
+
+def negative(x: Any) -> Any:
+    """-x, element by element.
+
+    Examples
+    --------
+    >>> import tinynn
+    >>> tinynn.negative(tinynn.tensor([1.0, -2.0]))
+    tensor([-1.,  2.])
+    """
+    return apply(_NEG, x)
+
+
+def power(a: Any, b: Any) -> Any:
+    """a**b, element by element. The derivative by the exponent is taken as 0 where a = 0.
+
+    Examples
+    --------
+    >>> import tinynn
+    >>> tinynn.power(tinynn.tensor([1.0, 2.0, 3.0]), 2)
+    tensor([1., 4., 9.])
+    """
+    if isinstance(b, (int, float)):
+        return apply(Power(b), a)
+    return apply(_POW, a, b)
+
+
+def floor_divide(a: Any, b: Any) -> Any:
+    """floor(a / b), element by element. It has no gradient (it is flat between jumps).
+
+    Examples
+    --------
+    >>> import tinynn
+    >>> tinynn.floor_divide(tinynn.tensor([7.0, -7.0]), 2.0)
+    tensor([ 3., -4.])
+    """
+    return apply(_FLOOR_DIVIDE, a, b)
+
+
+def remainder(a: Any, b: Any) -> Any:
+    """a - floor(a / b) b: the remainder with the sign of ``b``, as Python's ``%``.
+
+    Examples
+    --------
+    >>> import tinynn
+    >>> tinynn.remainder(tinynn.tensor([7.0, -7.0]), 2.0)
+    tensor([1., 1.])
+    """
+    return apply(_REMAINDER, a, b)
+
+
+def equal(a: Any, b: Any) -> Any:
+    """a == b, element by element.
+
+    Examples
+    --------
+    >>> import tinynn
+    >>> tinynn.equal(tinynn.tensor([1.0, 2.0]), 2.0)
+    tensor([False,  True])
+    """
+    return apply(_EQUAL, a, b)
+
+
+def not_equal(a: Any, b: Any) -> Any:
+    """a != b, element by element.
+
+    Examples
+    --------
+    >>> import tinynn
+    >>> tinynn.not_equal(tinynn.tensor([1.0, 2.0]), 2.0)
+    tensor([ True, False])
+    """
+    return apply(_NOT_EQUAL, a, b)
+
+
+def less(a: Any, b: Any) -> Any:
+    """a < b, element by element.
+
+    Examples
+    --------
+    >>> import tinynn
+    >>> tinynn.less(tinynn.tensor([1.0, 2.0]), 2.0)
+    tensor([ True, False])
+    """
+    return apply(_LESS, a, b)
+
+
+def less_equal(a: Any, b: Any) -> Any:
+    """a <= b, element by element.
+
+    Examples
+    --------
+    >>> import tinynn
+    >>> tinynn.less_equal(tinynn.tensor([1.0, 3.0]), 2.0)
+    tensor([ True, False])
+    """
+    return apply(_LESS_EQUAL, a, b)
+
+
+def greater(a: Any, b: Any) -> Any:
+    """a > b, element by element.
+
+    Examples
+    --------
+    >>> import tinynn
+    >>> tinynn.greater(tinynn.tensor([1.0, 3.0]), 2.0)
+    tensor([False,  True])
+    """
+    return apply(_LESS, b, a)
+
+
+def greater_equal(a: Any, b: Any) -> Any:
+    """a >= b, element by element.
+
+    Examples
+    --------
+    >>> import tinynn
+    >>> tinynn.greater_equal(tinynn.tensor([1.0, 2.0]), 2.0)
+    tensor([False,  True])
+    """
+    return apply(_LESS_EQUAL, b, a)
+
+
+def logical_and(a: Any, b: Any) -> Any:
+    """a and b, element by element.
+
+    Examples
+    --------
+    >>> import tinynn
+    >>> tinynn.logical_and(tinynn.tensor([True, True]), tinynn.tensor([True, False]))
+    tensor([ True, False])
+    """
+    return apply(_AND, a, b)
+
+
+def logical_or(a: Any, b: Any) -> Any:
+    """a or b, element by element.
+
+    Examples
+    --------
+    >>> import tinynn
+    >>> tinynn.logical_or(tinynn.tensor([True, False]), tinynn.tensor([False, False]))
+    tensor([ True, False])
+    """
+    return apply(_OR, a, b)
+
+
+def logical_not(x: Any) -> Any:
+    """not x, element by element.
+
+    Examples
+    --------
+    >>> import tinynn
+    >>> tinynn.logical_not(tinynn.tensor([True, False]))
+    tensor([False,  True])
+    """
+    return apply(_NOT, x)
+
+
+# Operators with the operands the other way round: ``2 - x`` calls ``x.__rsub__(2)``.
+
+
+def radd(x: Any, other: Any) -> Any:
+    """other + x"""
+    return apply(_ADD, other, x)
+
+
+def rsub(x: Any, other: Any) -> Any:
+    """other - x"""
+    return apply(_SUB, other, x)
+
+
+def rmul(x: Any, other: Any) -> Any:
+    """other * x"""
+    return apply(_MUL, other, x)
+
+
+def rdiv(x: Any, other: Any) -> Any:
+    """other / x"""
+    return apply(_DIV, other, x)
+
+
+def rpow(x: Any, other: Any) -> Any:
+    """other**x"""
+    return apply(_POW, other, x)
+
+
+def rfloordiv(x: Any, other: Any) -> Any:
+    """other // x"""
+    return apply(_FLOOR_DIVIDE, other, x)
+
+
+def rmod(x: Any, other: Any) -> Any:
+    """other % x"""
+    return apply(_REMAINDER, other, x)
