@@ -83,6 +83,8 @@ from tinynn.ops.shape import (
     tile,
     transpose,
 )
+from tinynn.ops import convolution as _convolution  # noqa: F401  (tinynn.ops.convolution)
+from tinynn.ops import neural as _neural  # noqa: F401  (tinynn.ops.neural)
 from tinynn.ops.windows import windows
 from tinynn.random import Generator, manual_seed, rand, randint, randn, randperm
 from tinynn.tensor import Tensor, get_default_dtype, set_default_dtype, tensor
@@ -120,3 +122,7 @@ __all__ = [
     "squeeze", "stack", "std", "stop_gradient", "subtract", "sum", "swapaxes", "take", "take_along_axis", "tanh",
     "tensor", "tile", "transpose", "use", "var", "where", "windows", "zeros", "zeros_like",
 ]  # fmt: skip
+
+from tinynn.backends.select import activate_default as _activate_default  # noqa: E402
+
+_activate_default()

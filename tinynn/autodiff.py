@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import os
 import sys
 import threading
 import weakref
@@ -32,6 +33,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
+from numpy.exceptions import AxisError
 
 from tinynn.backends import dispatch
 from tinynn.backends.dispatch import FORWARD_KERNELS, GRADIENT_KERNELS, NAMESPACES, PLAIN_TYPES, namespace_of
@@ -123,10 +125,17 @@ _NO_OP = Op()
 
 
 class Observer(Protocol):
-    """Sees every operation and every gradient as it is made: the anomaly detector, the program recorder."""
+    """Sees every operation, every gradient and every assignment as it is made: the anomaly detector, the recorder.
 
-    def applied(self, op: Op, inputs: tuple[Any, ...], result: Tensor) -> None: ...
+    An array keeps its identity on the way: what `apply` saves for the gradient formulas are the very arrays of its
+    inputs, its result and ``derived``, so that an observer recognises them in the walk back.
+    """
+
+    wants_tensors: bool  # run gradient formulas on Tensors (without recording a graph), so that they pass `apply`
+
+    def applied(self, op: Op, inputs: tuple[Any, ...], result: Tensor, derived: Sequence[Any]) -> None: ...
     def differentiated(self, node: Node, i: int, gradient: Any) -> None: ...
+    def assigned(self, tensor: Tensor, value: Any) -> None: ...  # after ``tensor.assign_(value)``
 
 
 class _Mode(threading.local):
@@ -247,8 +256,10 @@ def apply(op: Op, *inputs: Any, with_derived: bool = False) -> Any:
         arrays = [a if isinstance(x, Tensor) else dispatch.as_operand(a) for a, x in zip(arrays, inputs, strict=True)]
 
     try:
-        kernel = FORWARD_KERNELS.get(op.__class__)
-        out = NotImplemented if kernel is None else kernel(op, *arrays)
+        out = NotImplemented
+        kernels = FORWARD_KERNELS.get(arrays[0].__class__)
+        if kernels is not None and arrays[0].size >= dispatch.LARGE and op.__class__ in kernels:
+            out = kernels[op.__class__](op, *arrays)
         if out is NotImplemented:
             xp = NAMESPACES.get(arrays[0].__class__) or namespace_of(arrays)
             out = op.forward(xp, *arrays)
@@ -260,17 +271,17 @@ def apply(op: Op, *inputs: Any, with_derived: bool = False) -> Any:
     if not traced:
         return (out, derived) if with_derived else out
 
-    node = None
+    result = Tensor(out)
     wanted &= op.differentiable
     if wanted and mode.recording:
+        out = result.array
         plan = op.plans.get(wanted)
         if plan is None:
             plan = op.plans[wanted] = op.saving_plan(wanted, len(arrays))
         saved = _saved(plan, arrays, out, derived) if plan else _NOTHING
-        node = Node(op, parents, saved, out.shape)
-    result = Tensor(out, node)
+        result.node = Node(op, parents, saved, out.shape)
     if mode.observer is not None:
-        mode.observer.applied(op, inputs, result)
+        mode.observer.applied(op, inputs, result, derived)
     return (result, derived) if with_derived else result
 
 
@@ -316,6 +327,11 @@ def backpropagate(
     -------
     dict from Node to its gradient: an array, or a Tensor with ``record``
     """
+    observer = mode.observer
+    if observer is not None and observer.wants_tensors and not record:
+        with no_grad():  # the formulas pass the door, where the observer sees them, but leave no graph
+            starts = {node: g if isinstance(g, Tensor) else Tensor(g) for node, g in gradients.items()}
+            return backpropagate(starts, wanted, record=True, keep=keep)
     targets = None if wanted is None else set(wanted)
     useful = None if targets is None else _paths_to(targets, gradients)
     gradients = dict(gradients)
@@ -323,7 +339,6 @@ def backpropagate(
     summed: set[Node] = set()  # nodes whose waiting gradient is an array of our own, which may be added to in place
     queue = [(-node.number, node) for node in gradients]
     heapify(queue)
-    observer = mode.observer
 
     while queue:
         node = heappop(queue)[1]
@@ -344,8 +359,10 @@ def backpropagate(
             saved = _as_tensors(node)
             ready = NotImplemented
         else:
-            kernel = GRADIENT_KERNELS.get(op.__class__)
-            ready = NotImplemented if kernel is None else kernel(op, g, saved, parents)
+            ready = NotImplemented
+            kernels = GRADIENT_KERNELS.get(g.__class__)
+            if kernels is not None and g.size >= dispatch.LARGE and op.__class__ in kernels:
+                ready = kernels[op.__class__](op, g, saved, parents)
 
         rules = op.rules
         for i, parent in enumerate(parents):
@@ -463,11 +480,13 @@ def _check_unedited(node: Node) -> None:
 # -------------------------------------------------------------------------------------------------- messages
 
 
+PACKAGE = str(Path(__file__).parent) + os.sep  # what the file names of this library begin with
+
+
 def user_line() -> str:
     """The file and line of the caller outside this library, for messages."""
-    here = str(Path(__file__).parent)
     frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(here):
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(PACKAGE):
         frame = frame.f_back
     return f"{frame.f_code.co_filename}:{frame.f_lineno}"
 
@@ -488,7 +507,7 @@ def _explained(error: Exception, op: Op, arrays: list[Any]) -> Exception:
         return error
     names = (*op.inputs, *[op.inputs[-1]] * len(arrays)) if op.inputs else [""] * len(arrays)
     given = ", ".join(f"{name} {dispatch.describe(array)}" for name, array in zip(names, arrays, strict=False))
-    kind = type(error) if type(error) in (ValueError, TypeError, IndexError) else ValueError
+    kind = type(error) if type(error) in (ValueError, TypeError, IndexError, AxisError) else ValueError
     explained = kind(f"{op!r}: {error} (inputs: {given})")
     explained._tinynn_explained = True  # type: ignore[union-attr]
     return explained

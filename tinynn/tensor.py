@@ -231,6 +231,8 @@ class Tensor:
             self.array[...] = array
         else:  # no graph refers to the array's memory by way of a leaf: a new array leaves older results alone
             self.array = convert.like(array, self.array)
+        if autodiff.mode.observer is not None:
+            autodiff.mode.observer.assigned(self, value)
         return self
 
     def copy_(self, source: Any) -> Tensor:

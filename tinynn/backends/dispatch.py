@@ -23,10 +23,12 @@ NAMESPACES: dict[type, Any] = {
 # types of operand that need no conversion when they are combined with a Tensor
 PLAIN_TYPES: set[type] = {np.ndarray, float, int, bool, type(None)}
 
-# class of op -> kernel(op, *arrays), and kernel(op, g, saved, parents) -> one gradient per input.
-# A kernel returns NotImplemented where it does not want the job (small arrays, odd layouts).
-FORWARD_KERNELS: dict[type, Callable[..., Any]] = {}
-GRADIENT_KERNELS: dict[type, Callable[..., Any]] = {}
+# type of array -> class of op -> kernel(op, *arrays), and kernel(op, g, saved, parents) -> one gradient per input.
+# A kernel returns NotImplemented where it does not want the job (mixed dtypes, odd layouts).
+FORWARD_KERNELS: dict[type, dict[type, Callable[..., Any]]] = {np.ndarray: {}}
+GRADIENT_KERNELS: dict[type, dict[type, Callable[..., Any]]] = {np.ndarray: {}}
+
+LARGE = 2048  # elements from which on a kernel is asked; smaller arrays stay in NumPy, where they can be stepped through
 
 
 def namespace_of(arrays: Sequence[Any]) -> Any:

@@ -28,6 +28,13 @@ def scatter_add(out: Any, index: Any, values: Any) -> None:
     np.add.at(out, index, values)
 
 
+def random_bits(n: int, seed: int, offset: int) -> Any:
+    """n words of 32 random bits of the Philox stream (seed, offset)."""
+    from tinynn.kernels import philox
+
+    return philox.random_bits(n, seed, offset)
+
+
 def __getattr__(attribute: str) -> Any:
     value = getattr(np, attribute)
     globals()[attribute] = value  # the next look-up finds it without coming here

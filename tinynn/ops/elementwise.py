@@ -67,7 +67,7 @@ class Abs(Elementwise):
     """out = |x|,   d out/dx = sign(x), and 0 at 0"""
 
     def forward(self, xp, x):
-        return abs(x)
+        return xp.abs(x)
 
     def grad_x(self, g, *, x):
         return g * sign(x)
@@ -130,7 +130,7 @@ class Sigmoid(Elementwise):
     """
 
     def forward(self, xp, x):
-        e = xp.exp(-abs(x))
+        e = xp.exp(-xp.abs(x))
         return xp.where(x >= 0.0, 1.0, e) / (1.0 + e)
 
     def grad_x(self, g, *, out):
@@ -260,7 +260,7 @@ class SiLU(Elementwise):
     """out = x s with s = sigmoid(x),   d out/dx = s (1 + x (1 - s))"""
 
     def forward(self, xp, x):
-        e = xp.exp(-abs(x))
+        e = xp.exp(-xp.abs(x))
         return x * (xp.where(x >= 0.0, 1.0, e) / (1.0 + e))
 
     def grad_x(self, g, *, x):
@@ -272,7 +272,7 @@ class Softplus(Elementwise):
     """out = log(1 + exp(x)) = max(x, 0) + log(1 + exp(-|x|)),   d out/dx = sigmoid(x)"""
 
     def forward(self, xp, x):
-        return xp.maximum(x, 0.0) + xp.log1p(xp.exp(-abs(x)))
+        return xp.maximum(x, 0.0) + xp.log1p(xp.exp(-xp.abs(x)))
 
     def grad_x(self, g, *, x):
         return g * sigmoid(x)

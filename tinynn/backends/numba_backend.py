@@ -1,0 +1,297 @@
+"""The Numba backend: which ops have a compiled kernel, and what each kernel is given.
+
+Elementwise kernels are printed from the op's own formulas (`tinynn.kernels.elementwise`); the loops of norms,
+convolution, pooling, cross-entropy, dropout and scatter are in `tinynn.kernels`. Numba is imported, and a kernel compiled
+(or loaded from the disk cache), when the first large array arrives.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tinynn.backends import dispatch
+from tinynn.ops import convolution, elementwise, indexing, neural
+from tinynn.ops.base import Elementwise, Op
+
+name = "numba"
+_FLOATS = (np.dtype(np.float64), np.dtype(np.float32))
+
+
+def _needs_numba(kernel: Callable[..., Any]) -> Callable[..., Any]:
+    """Without Numba a kernel declines, after one notice."""
+
+    @functools.wraps(kernel)
+    def wrapper(*args: Any) -> Any:
+        try:
+            return kernel(*args)
+        except ModuleNotFoundError as error:
+            if error.name is None or error.name.split(".")[0] not in ("numba", "llvmlite"):
+                raise
+            from tinynn.backends.select import numba_missing
+
+            numba_missing()
+            return NotImplemented
+
+    return wrapper
+
+
+def _plain(*arrays: Any) -> bool:
+    """Whether all arrays are contiguous, of one floating-point dtype (None counts as fitting)."""
+    dtype = arrays[0].dtype
+    return dtype in _FLOATS and all(
+        a is None or (a.__class__ is np.ndarray and a.dtype == dtype and a.flags.c_contiguous) for a in arrays
+    )
+
+
+# ---------------------------------------------------------------------------------------------------- elementwise
+
+
+def register_symbols() -> None:
+    """Let ops be applied to symbolic scalars."""
+    from tinynn.kernels.symbols import Symbol, symbolic
+
+    dispatch.NAMESPACES[Symbol] = symbolic
+    dispatch.PLAIN_TYPES.add(Symbol)
+
+
+@functools.cache
+def _printed(key: tuple[Any, ...], dtype: np.dtype[Any], gradient: int | None) -> Any:
+    """The kernel of an op's forward formula, or of the gradient by one input."""
+    from tinynn.kernels.elementwise import compile_elementwise
+    from tinynn.kernels.symbols import symbolic
+
+    register_symbols()
+    kind, settings = key
+    op = object.__new__(kind)
+    op.__dict__.update(settings)
+    label = kind.__name__.lower()
+    if gradient is None:
+        return compile_elementwise(
+            f"{label}_forward", lambda *xs: op.forward(symbolic, *xs), op.inputs, dtype=dtype, comment=kind.__doc__ or ""
+        )
+    formula, names = op.rules[gradient]
+    return compile_elementwise(
+        f"{label}_grad_{op.inputs[gradient]}",
+        lambda g, *values: formula(op, g, **dict(zip(names, values, strict=True))),
+        ("g", *names),
+        dtype=dtype,
+        comment=kind.__doc__ or "",
+    )
+
+
+@_needs_numba
+def elementwise_forward(op: Op, x: Any) -> Any:
+    """Forward kernel of a function of one array."""
+    if not _plain(x):
+        return NotImplemented
+    from tinynn.kernels.memory import aligned_empty
+
+    out = aligned_empty(x.shape, x.dtype)
+    _printed(op.key(), x.dtype, None)(out, x)
+    return out
+
+
+@_needs_numba
+def elementwise_gradient(op: Op, g: Any, saved: Mapping[str, Any], parents: Sequence[Any]) -> Any:
+    """Gradient kernel of a function of one array."""
+    rule = op.rules[0]
+    assert rule is not None
+    values = [saved[label] for label in rule[1]]
+    if not _plain(g, *values) or any(v.shape != g.shape for v in values):
+        return NotImplemented
+    from tinynn.kernels.memory import aligned_empty
+
+    out = aligned_empty(g.shape, g.dtype)
+    _printed(op.key(), g.dtype, 0)(out, g, *values)
+    return (out,)
+
+
+_FUNCTIONS: tuple[type[Elementwise], ...] = (
+    elementwise.Exp, elementwise.Expm1, elementwise.Log, elementwise.Log1p, elementwise.Tanh, elementwise.Sigmoid,
+    elementwise.Erf, elementwise.ReLU, elementwise.LeakyReLU, elementwise.ELU, elementwise.GELU, elementwise.GELUTanh,
+    elementwise.SiLU, elementwise.Softplus,
+)  # fmt: skip
+
+
+# ---------------------------------------------------------------------------------------------------------- norms
+
+
+@_needs_numba
+def layer_norm(op: Any, x: Any, weight: Any, bias: Any) -> Any:
+    """Forward kernel of `LayerNorm`."""
+    if not _plain(x, weight, bias):
+        return NotImplemented
+    from tinynn.kernels.normalization import layer_norm_forward
+
+    out, mean, rstd = layer_norm_forward(x, weight, bias, op.eps)
+    return out, mean.reshape(-1, 1), rstd.reshape(-1, 1)
+
+
+@_needs_numba
+def layer_norm_gradient(op: Any, g: Any, saved: Mapping[str, Any], parents: Sequence[Any]) -> Any:
+    """Gradient kernel of `LayerNorm`: all three in one pass."""
+    if not {"x", "mean", "rstd", "weight"} <= saved.keys():
+        return NotImplemented
+    x, weight = saved["x"], saved["weight"]
+    if not _plain(x, weight) or g.dtype != x.dtype:
+        return NotImplemented
+    from tinynn.kernels.normalization import layer_norm_backward
+
+    return layer_norm_backward(np.ascontiguousarray(g), x, saved["mean"].reshape(-1), saved["rstd"].reshape(-1), weight)
+
+
+@_needs_numba
+def batch_norm(op: Any, x: Any, weight: Any, bias: Any) -> Any:
+    """Forward kernel of `BatchNorm`."""
+    if not _plain(x, weight, bias):
+        return NotImplemented
+    from tinynn.kernels.normalization import batch_norm_forward
+
+    out, *statistics = batch_norm_forward(x, weight, bias, op.eps)
+    return (out, *[s.reshape(1, -1, 1) for s in statistics])
+
+
+@_needs_numba
+def batch_norm_gradient(op: Any, g: Any, saved: Mapping[str, Any], parents: Sequence[Any]) -> Any:
+    """Gradient kernel of `BatchNorm`: all three in one pass."""
+    if not {"x", "mean", "rstd", "weight"} <= saved.keys():
+        return NotImplemented
+    x, weight = saved["x"], saved["weight"]
+    if not _plain(x, weight) or g.dtype != x.dtype:
+        return NotImplemented
+    from tinynn.kernels.normalization import batch_norm_backward
+
+    return batch_norm_backward(np.ascontiguousarray(g), x, saved["mean"].reshape(-1), saved["rstd"].reshape(-1), weight)
+
+
+# ------------------------------------------------------------------------------- dropout, cross-entropy, scatter
+
+
+@_needs_numba
+def dropout(op: Any, x: Any) -> Any:
+    """Forward (and, through the op's own formula, gradient) kernel of `Dropout`."""
+    if not _plain(x):
+        return NotImplemented
+    from tinynn.kernels.dropout import dropout as kernel
+
+    return kernel(x, op.p, op.seed, op.offset)
+
+
+@_needs_numba
+def cross_entropy(op: Any, logits: Any, labels: Any) -> Any:
+    """Forward kernel of `SoftmaxCrossEntropy`."""
+    if not _plain(logits):
+        return NotImplemented
+    from tinynn.kernels.cross_entropy import softmax_cross_entropy_forward
+
+    losses, logsumexp = softmax_cross_entropy_forward(logits, labels, None, 0.0, -100)
+    return losses, logsumexp.reshape(-1, 1)
+
+
+@_needs_numba
+def scatter(op: Any, values: Any, *indices: Any) -> Any:
+    """Forward kernel of `Scatter` for one index array along the first axis: the gradient of an embedding."""
+    if len(op.pattern) != 1 or len(indices) != 1 or indices[0].dtype.kind not in "iu" or not _plain(values):
+        return NotImplemented
+    from tinynn.kernels.scatter import scatter_add_rows
+
+    index = indices[0].reshape(-1)
+    index = np.where(index < 0, index + op.shape[0], index)
+    out = np.zeros(op.shape, values.dtype)
+    width = int(np.prod(op.shape[1:]))
+    scatter_add_rows(out.reshape(op.shape[0], width), index, values.reshape(index.size, width))
+    return out
+
+
+# ---------------------------------------------------------------------------------------- convolution and pooling
+
+
+@_needs_numba
+def conv2d(op: Any, x: Any, weight: Any, bias: Any) -> Any:
+    """Forward kernel of `Conv2d`."""
+    if not _plain(x, weight, bias):
+        return NotImplemented
+    from tinynn.kernels.convolution import conv2d_forward
+
+    return conv2d_forward(x, weight, bias, op.stride, op.padding, op.dilation, op.groups)
+
+
+@_needs_numba
+def conv2d_gradient(op: Any, g: Any, saved: Mapping[str, Any], parents: Sequence[Any]) -> Any:
+    """Gradient kernel of `Conv2d`."""
+    needs = [parent is not None for parent in parents]
+    x, weight = saved.get("x"), saved.get("weight")
+    if needs[0] and not needs[1] or x is None:
+        return NotImplemented  # the kernel reads shapes from both arrays; the formulas keep only one of them here
+    if weight is None:
+        weight = np.zeros(saved["weight_shape"], x.dtype)  # dL/dx is not asked for: only the shape is read
+    if not _plain(x, weight) or g.dtype != x.dtype:
+        return NotImplemented
+    from tinynn.kernels.convolution import conv2d_backward
+
+    return conv2d_backward(np.ascontiguousarray(g), x, weight, op.stride, op.padding, op.dilation, op.groups, *needs)
+
+
+@_needs_numba
+def max_pool2d(op: Any, x: Any) -> Any:
+    """Forward kernel of `MaxPool2d`."""
+    if not _plain(x):
+        return NotImplemented
+    from tinynn.kernels.pooling import max_pool2d_forward
+
+    return max_pool2d_forward(x, op.kernel, op.stride, op.padding)
+
+
+@_needs_numba
+def max_pool2d_gradient(op: Any, g: Any, saved: Mapping[str, Any], parents: Sequence[Any]) -> Any:
+    """Gradient kernel of `MaxPool2d`."""
+    if not _plain(g):
+        return NotImplemented
+    from tinynn.kernels.pooling import max_pool2d_backward
+
+    return (max_pool2d_backward(g, saved["index"], saved["x_shape"]),)
+
+
+@_needs_numba
+def avg_pool2d(op: Any, x: Any) -> Any:
+    """Forward kernel of `AvgPool2d`."""
+    if not _plain(x):
+        return NotImplemented
+    from tinynn.kernels.pooling import avg_pool2d_forward
+
+    return avg_pool2d_forward(x, op.kernel, op.stride, op.padding)
+
+
+@_needs_numba
+def avg_pool2d_gradient(op: Any, g: Any, saved: Mapping[str, Any], parents: Sequence[Any]) -> Any:
+    """Gradient kernel of `AvgPool2d`."""
+    if not _plain(g):
+        return NotImplemented
+    from tinynn.kernels.pooling import avg_pool2d_backward
+
+    return (avg_pool2d_backward(g, saved["x_shape"], op.kernel, op.stride, op.padding),)
+
+
+FORWARD: dict[type, Callable[..., Any]] = {
+    **dict.fromkeys(_FUNCTIONS, elementwise_forward),
+    neural.LayerNorm: layer_norm,
+    neural.BatchNorm: batch_norm,
+    neural.Dropout: dropout,
+    neural.SoftmaxCrossEntropy: cross_entropy,
+    indexing.Scatter: scatter,
+    convolution.Conv2d: conv2d,
+    convolution.MaxPool2d: max_pool2d,
+    convolution.AvgPool2d: avg_pool2d,
+}
+GRADIENT: dict[type, Callable[..., Any]] = {
+    **dict.fromkeys(_FUNCTIONS, elementwise_gradient),
+    neural.LayerNorm: layer_norm_gradient,
+    neural.BatchNorm: batch_norm_gradient,
+    convolution.Conv2d: conv2d_gradient,
+    convolution.MaxPool2d: max_pool2d_gradient,
+    convolution.AvgPool2d: avg_pool2d_gradient,
+}

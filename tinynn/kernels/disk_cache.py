@@ -1,0 +1,107 @@
+"""Where printed kernels live: one readable source file per kernel, with its machine code beside it.
+
+Numba keeps machine code between runs only for functions that come from real files, and so does a debugger
+show only lines of real files. A kernel's file is named by a hash of everything that its machine code
+follows from (its source, and the functions inlined into it), so that a file, once written, never changes.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.util
+import os
+import re
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+VARIABLE = "TINYNN_CACHE_DIR"
+
+
+@functools.cache
+def directory() -> Path:
+    """The directory for printed kernels: ``$TINYNN_CACHE_DIR``, else ``tinynn`` in the user's cache directory.
+
+    Where that cannot be written to, a temporary directory serves this process, with a warning.
+    """
+    chosen = os.environ.get(VARIABLE)
+    path = Path(chosen).expanduser() if chosen else _user_cache() / "tinynn"
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        path = Path(tempfile.mkdtemp(prefix="tinynn-"))
+        warnings.warn(
+            f"compiled kernels cannot be kept in {error.filename or path} ({error.strerror}): they go to {path} and are "
+            f"compiled again in the next run; set {VARIABLE} to a directory that can be written to",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+    return path
+
+
+def _user_cache() -> Path:
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+
+
+@functools.cache
+def _callees() -> bytes:
+    """The sources that printed kernels import. Numba does not notice when a function inlined from another file changes."""
+    here = Path(__file__).parent
+    return b"".join((here / name).read_bytes() for name in ("vectormath.py", "floatbits.py"))
+
+
+def store(source: str, name: str) -> Path:
+    """Write a source to its file, unless it is there, and return the path. Safe with several processes at once."""
+    digest = hashlib.sha256(source.encode() + _callees()).hexdigest()[:16]
+    path = directory() / f"{re.sub(r'[^0-9A-Za-z_]+', '_', name)[:60]}_{digest}.py"
+    try:
+        if path.read_text(encoding="utf-8") == source:
+            return path
+    except (OSError, UnicodeDecodeError):
+        pass
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".part")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(source)
+        os.replace(temporary, path)  # readers see the whole file or none
+    except BaseException:
+        os.unlink(temporary)
+        raise
+    return path
+
+
+def load(source: str, name: str) -> Callable[..., Any]:
+    """Write a source to its file, import it, and return the function called `name` in it.
+
+    Parameters
+    ----------
+    source : str
+        Python source that defines a module-level function `name`.
+    name : str
+        A Python identifier.
+    """
+    path = store(source, name)
+    module_name = f"tinynn_kernels.{path.stem}"
+    module = sys.modules.get(module_name)
+    if module is None:
+        specification = importlib.util.spec_from_file_location(module_name, path)
+        assert specification is not None and specification.loader is not None
+        module = importlib.util.module_from_spec(specification)
+        sys.modules[module_name] = module
+        try:
+            specification.loader.exec_module(module)
+        except BaseException:
+            del sys.modules[module_name]
+            raise
+    function: Callable[..., Any] = getattr(module, name)
+    return function

@@ -1,0 +1,263 @@
+"""Layer normalisation and batch normalisation, forward and backward, on raw arrays.
+
+Both compute, over a set of m values,
+
+    mean = sum(x) / m,    var = sum((x - mean)**2) / m,    rstd = 1 / sqrt(var + eps)
+    x_hat = (x - mean) * rstd,    out = x_hat * weight + bias
+
+and backward, with h = g * weight and means over the same set,
+
+    dx = rstd * (h - mean(h) - x_hat * mean(h * x_hat)),    dweight = sum(g * x_hat),    dbias = sum(g)
+
+The variance is never E[x**2] - E[x]**2: values are read twice while they are in the cache, and what was found in
+pieces is combined with Chan's formula. The order of all sums depends on shapes only, not on the number of threads.
+
+Sources: J. L. Ba, J. R. Kiros, G. E. Hinton, arXiv:1607.06450; S. Ioffe, C. Szegedy, arXiv:1502.03167;
+T. F. Chan, G. H. Golub, R. J. LeVeque, The American Statistician 37 (1983) 242.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from . import batch_norm_loops as loops
+from .batch_norm_loops import LOOP, REDUCE, row_moments, row_sum
+from .memory import aligned_empty
+from .threads import share
+
+__all__ = ["batch_norm_backward", "batch_norm_forward", "layer_norm_backward", "layer_norm_forward"]
+
+Array = NDArray[Any]
+
+_LONG = 16  # from this length on, the last axis of (N, C, L) is worth a loop of its own
+_ROWS_PER_SLOT = 128  # rows whose contributions to a parameter's gradient are summed before they join the others
+
+
+@njit(cache=True, **LOOP)
+def _layer_forward(
+    first: int, last: int, x: Array, weight: Array, bias: Array, eps: Any, out: Array, mean: Array, rstd: Array
+) -> None:
+    one, zero, width = x.dtype.type(1), x.dtype.type(0), x.dtype.type(x.shape[1])
+    for row in range(first, last):
+        centre = row_sum(x, row) / width
+        left, square = row_moments(x, row, centre)
+        rest = left / width
+        r = one / np.sqrt(max(square / width - rest * rest, zero) + eps)
+        mean[row], rstd[row] = centre + rest, r
+        for j in range(x.shape[1]):  # two subtractions: the sum centre + rest would be rounded
+            out[row, j] = ((x[row, j] - centre) - rest) * r * weight[j] + bias[j]
+
+
+@njit(cache=True, **REDUCE)
+def _layer_sums(
+    g: Array, x: Array, row: int, mean: Any, rstd: Any, weight: Array, dweight: Array, dbias: Array
+) -> tuple[Any, Any]:
+    """Return sum_j h and sum_j h * x_hat of a row, and add g * x_hat and g to the parameters' gradients."""
+    plain, weighted = x.dtype.type(0), x.dtype.type(0)
+    for j in range(x.shape[1]):
+        x_hat = (x[row, j] - mean) * rstd
+        h = g[row, j] * weight[j]
+        plain += h
+        weighted += h * x_hat
+        dweight[j] += g[row, j] * x_hat
+        dbias[j] += g[row, j]
+    return plain, weighted
+
+
+@njit(cache=True, **LOOP)
+def _layer_backward(
+    first: int, last: int, g: Array, x: Array, mean: Array, rstd: Array, weight: Array, dx: Array,
+    dweight: Array, dbias: Array,
+) -> None:  # fmt: skip
+    """Rows of the slots first to last; ``dweight`` and ``dbias`` have one row per slot."""
+    width = x.dtype.type(x.shape[1])
+    for slot in range(first, last):
+        dw, db = dweight[slot], dbias[slot]
+        dw[:] = 0
+        db[:] = 0
+        for row in range(slot * _ROWS_PER_SLOT, min((slot + 1) * _ROWS_PER_SLOT, x.shape[0])):
+            m, r = mean[row], rstd[row]
+            plain, weighted = _layer_sums(g, x, row, m, r, weight, dw, db)
+            level, slope = r * plain / width, r * r * weighted / width
+            for j in range(x.shape[1]):
+                dx[row, j] = g[row, j] * weight[j] * r - (x[row, j] - m) * slope - level
+
+
+def layer_norm_forward(
+    x: Array, weight: Array | None, bias: Array | None, eps: float
+) -> tuple[Array, Array, Array]:
+    """Normalise each row of x (R, C) and return out (R, C), mean (R,), rstd (R,).
+
+    ``weight`` and ``bias`` have shape (C,); None stands for ones and zeros.
+
+    Examples
+    --------
+    >>> out, mean, rstd = layer_norm_forward(np.array([[1.0, 3.0], [5.0, 5.0]]), None, None, eps=0.0625)
+    >>> mean.tolist(), rstd.round(3).tolist()
+    ([2.0, 5.0], [0.97, 4.0])
+    """
+    x, weight, bias = _checked("layer_norm", x, 2, weight, bias)
+    out = aligned_empty(x.shape, x.dtype)
+    mean, rstd = np.empty(len(x), x.dtype), np.empty(len(x), x.dtype)
+    share(_layer_forward, len(x), 0.3 * x.size, x, weight, bias, x.dtype.type(eps), out, mean, rstd)
+    return out, mean, rstd
+
+
+def layer_norm_backward(
+    g: Array, x: Array, mean: Array, rstd: Array, weight: Array | None, need_weight: bool = True, need_bias: bool = True
+) -> tuple[Array, Array | None, Array | None]:
+    """Return dx (R, C), and dweight and dbias (C,) where they are needed, from the gradient g (R, C) for out.
+
+    Examples
+    --------
+    >>> x = np.array([[1.0, 3.0]])
+    >>> _, mean, rstd = layer_norm_forward(x, None, None, eps=0.0)
+    >>> [part.tolist() for part in layer_norm_backward(np.array([[1.0, 1.0]]), x, mean, rstd, None)]
+    [[[0.0, 0.0]], [-1.0, 1.0], [1.0, 1.0]]
+    """
+    x, weight, _ = _checked("layer_norm", x, 2, weight, None)
+    g = _like(g, x)
+    slots = -(-len(x) // _ROWS_PER_SLOT)
+    dx = aligned_empty(x.shape, x.dtype)
+    dweight, dbias = (aligned_empty((slots, x.shape[1]), x.dtype) for _ in range(2))
+    share(_layer_backward, slots, 0.6 * x.size, g, x, mean, rstd, weight, dx, dweight, dbias)
+    return dx, dweight.sum(axis=0) if need_weight else None, dbias.sum(axis=0) if need_bias else None
+
+
+def batch_norm_forward(
+    x: Array, weight: Array | None, bias: Array | None, eps: float
+) -> tuple[Array, Array, Array, Array]:
+    """Normalise each channel of x (N, C, L) or (N, C); return out, mean (C,), var (C,) and rstd (C,).
+
+    ``var`` is the biased variance (divided by N * L). ``weight`` and ``bias`` have shape (C,); None stands for ones
+    and zeros.
+
+    Examples
+    --------
+    >>> x = np.array([[1.0, 10.0], [3.0, 10.0]])
+    >>> out, mean, var, rstd = batch_norm_forward(x, None, None, eps=0.0625)
+    >>> mean.tolist(), var.tolist(), out.round(3).tolist()
+    ([2.0, 10.0], [1.0, 0.0], [[-0.97, 0.0], [0.97, 0.0]])
+    """
+    x, weight, bias = _checked("batch_norm", x, 3 if np.ndim(x) == 3 else 2, weight, bias)
+    samples, channels, length = x.shape if x.ndim == 3 else (*x.shape, 1)
+    mean, var = _batch_moments(x, samples, channels, length)
+    rstd = 1.0 / np.sqrt(var + eps)
+    scale = rstd * weight
+    rounded = mean.astype(x.dtype)
+    shift = bias - (mean - rounded) * scale  # what rounding took from the mean goes into the shift
+    out = aligned_empty(x.shape, x.dtype)
+    values = (part.astype(x.dtype) for part in (rounded, scale, shift))
+    _channelwise(loops.planes_normalise, loops.columns_normalise, (x,), values, out, length)
+    return out, rounded, var.astype(x.dtype), rstd.astype(x.dtype)
+
+
+def batch_norm_backward(
+    g: Array, x: Array, mean: Array, rstd: Array, weight: Array | None
+) -> tuple[Array, Array, Array]:
+    """Return dx, dweight (C,) and dbias (C,) from the gradient g for out; x is (N, C, L) or (N, C).
+
+    The mean and rstd are those of the batch, which depend on x: this is the derivative in training.
+
+    Examples
+    --------
+    >>> x = np.array([[1.0], [3.0]])
+    >>> _, mean, _, rstd = batch_norm_forward(x, None, None, eps=0.0)
+    >>> [part.tolist() for part in batch_norm_backward(np.array([[1.0], [0.0]]), x, mean, rstd, None)]
+    [[[0.0], [0.0]], [-1.0], [1.0]]
+    """
+    x, weight, _ = _checked("batch_norm", x, 3 if np.ndim(x) == 3 else 2, weight, None)
+    g = _like(g, x)
+    samples, channels, length = x.shape if x.ndim == 3 else (*x.shape, 1)
+    slots, size = _slots(samples, channels * length)
+    if length >= _LONG:
+        rows, columns, kernel, per_column = samples * channels, length, loops.planes_sums, mean
+    else:
+        rows, columns, kernel, per_column = samples, channels * length, loops.columns_sums, np.repeat(mean, length)
+    sums = np.empty((2, slots, channels if length >= _LONG else columns))
+    shape = rows, columns
+    share(kernel, slots, 0.3 * x.size, size, g.reshape(shape), x.reshape(shape), per_column, sums[0], sums[1])
+    per_channel = sums.sum(axis=1) if length >= _LONG else sums.sum(axis=1).reshape(2, channels, length).sum(axis=2)
+    dbias, centred = per_channel
+    dweight = centred * rstd
+    scale = rstd.astype(np.float64) * weight
+    slope, level = scale * rstd * dweight / (samples * length), scale * dbias / (samples * length)
+    dx = aligned_empty(x.shape, x.dtype)
+    values = (part.astype(x.dtype) for part in (mean, scale, slope, level))
+    _channelwise(loops.planes_dx, loops.columns_dx, (g, x), values, dx, length)
+    return dx, dweight.astype(x.dtype), dbias.astype(x.dtype)
+
+
+def _batch_moments(x: Array, samples: int, channels: int, length: int) -> tuple[Array, Array]:
+    """Return the mean and the biased variance of each channel in float64."""
+    slots, size = _slots(samples, channels * length)
+    counts = np.minimum(size, samples - size * np.arange(slots)).astype(np.float64)  # samples in each slot
+    if length >= _LONG:
+        means, squares = np.empty((2, slots, channels))
+        rows = x.reshape(samples * channels, length)
+        share(loops.planes_moments, slots, 0.3 * x.size, size, rows, channels, means, squares)
+        counts = counts * length
+        means, squares, counts = means[:, :, None], squares[:, :, None], counts[:, None, None]
+    else:
+        means, squares = np.empty((2, slots, channels * length))
+        share(loops.columns_moments, slots, 0.3 * x.size, size, x.reshape(samples, -1), means, squares)
+        means, squares = (part.reshape(slots, channels, length) for part in (means, squares))
+        counts = counts[:, None, None]
+    total = float(samples * length)
+    mean = (counts * means).sum(axis=(0, 2)) / total
+    between = counts * (means - mean[:, None]) ** 2
+    return mean, (squares.sum(axis=(0, 2)) + between.sum(axis=(0, 2))) / total
+
+
+def _slots(samples: int, per_sample: int) -> tuple[int, int]:
+    """Return how many slots the samples are summed in (at most 64), and how many samples a slot takes."""
+    size = max(1, -(-samples // 64), 16384 // per_sample)
+    return -(-samples // size), size
+
+
+def _channelwise(planes: Any, columns: Any, inputs: tuple[Array, ...], values: Any, out: Array, length: int) -> None:
+    """Run one of two kernels: with a value per channel along planes, or with a value per column along rows."""
+    if length >= _LONG:
+        kernel, shape, values = planes, (-1, length), tuple(values)
+    else:
+        kernel, shape = columns, (out.shape[0], -1)
+        values = tuple(part if length == 1 else np.repeat(part, length) for part in values)
+    flat = [part.reshape(shape) for part in (*inputs, out)]
+    share(kernel, len(flat[0]), 0.3 * out.size, *flat[:-1], *values, flat[-1])
+
+
+def _checked(
+    name: str, x: Array, ndim: int, weight: Array | None, bias: Array | None
+) -> tuple[Array, Array, Array]:
+    """Return contiguous x, weight and bias (ones and zeros for None), or say which of them does not fit."""
+    x = np.ascontiguousarray(x)
+    if x.dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
+        raise TypeError(f"{name} of {x.dtype}: x must be float32 or float64; cast it first")
+    if x.ndim != ndim:
+        raise ValueError(f"{name}: x has shape {x.shape}, but {ndim} axes are needed; reshape it first")
+    size = x.shape[1]
+    over = size if name == "layer_norm" else x.shape[0] * x.size
+    if over == 0:
+        raise ValueError(f"{name}: x has shape {x.shape}, so there is no value to take a mean over")
+    parts = []
+    for label, part, default in (("weight", weight, np.ones), ("bias", bias, np.zeros)):
+        if part is None:
+            part = default(size, x.dtype)
+        if part.shape != (size,) or part.dtype != x.dtype:
+            raise ValueError(
+                f"{name}: {label} is {part.dtype} of shape {part.shape}; for x of shape {x.shape} it must be "
+                f"{x.dtype} of shape ({size},)"
+            )
+        parts.append(np.ascontiguousarray(part))
+    return x, parts[0], parts[1]
+
+
+def _like(g: Array, x: Array) -> Array:
+    """Return the gradient as a contiguous array of x's dtype, or say that its shape is not that of x."""
+    if g.shape != x.shape:
+        raise ValueError(f"g has shape {g.shape}, but the output it is the gradient for has shape {x.shape}")
+    return np.ascontiguousarray(g, x.dtype)
