@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from tinynn.backends import convert
 from tinynn.tensor import Tensor, get_default_dtype
 
 
@@ -16,7 +17,7 @@ def _shape(shape: tuple[Any, ...]) -> tuple[int, ...]:
 
 
 def _made(array: Any, requires_grad: bool) -> Tensor:
-    result = Tensor(array)
+    result = Tensor(convert.placed(array))
     return result.requires_grad_() if requires_grad else result
 
 
@@ -119,4 +120,4 @@ def eye(n: int, m: int | None = None, dtype: Any = None) -> Tensor:
     tensor([[1., 0.],
             [0., 1.]])
     """
-    return Tensor(np.eye(n, m, dtype=dtype or get_default_dtype()))
+    return _made(np.eye(n, m, dtype=dtype or get_default_dtype()), False)

@@ -160,14 +160,16 @@ def vjp(function: Function, *primals: Any) -> tuple[Any, Function]:
     (tensor([2., 0.]),)
     """
     with enable_grad():
+        outer = any(isinstance(a, Tensor) and a.node is not None for a in primals)
         new, chosen = _inputs(primals, range(len(primals)))
         out = function(*new)
 
     def pullback(cotangent: Any) -> tuple[Tensor, ...]:
-        found = gradients(out, chosen, cotangent, create_graph=True, allow_unused=True)
+        recorded = outer or (isinstance(cotangent, Tensor) and cotangent.node is not None)
+        found = gradients(out, chosen, cotangent, create_graph=recorded, allow_unused=True, retain_graph=True)
         return tuple(zeros(*x.shape, dtype=x.dtype) if g is None else g for x, g in zip(chosen, found, strict=True))
 
-    return out, pullback
+    return (out if outer else out.detach()), pullback
 
 
 def jvp(function: Function, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
@@ -227,8 +229,7 @@ def _tangent(node: Node, tangents: list[Any]) -> Any:
     if hasattr(op, "tangent"):
         return op.tangent(tangents, **{name: saved[name] for name in keywords(op.tangent) if name in saved})
     if op.linear:
-        shapes = [None if parent is None else parent.shape for parent in node.parents]
-        return apply(op, *[zeros(*shape) if t is None and shape is not None else t for t, shape in zip(tangents, shapes, strict=True)])
+        return apply(op, *tangents)
     if op.elementwise:
         # The Jacobian is diagonal: the gradient formula multiplies by the same derivative.
         terms = [
@@ -245,7 +246,7 @@ def _tangent(node: Node, tangents: list[Any]) -> Any:
 
 def _tangent_by_two_pullbacks(node: Node, tangents: list[Any], saved: dict[str, Any]) -> Any:
     """J t for an op that has no forward rule of its own: v -> v J is linear in v, and its transpose is t -> J t."""
-    v = zeros(*node.shape).requires_grad_()
+    v = zeros(*node.shape, dtype=next(t.dtype for t in tangents if t is not None)).requires_grad_()
     total: Any = None
     for i, t in enumerate(tangents):
         rule = node.op.rules[i]

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from tinynn.backends import convert
 from tinynn.kernels import philox
 from tinynn.tensor import Tensor, get_default_dtype
 
@@ -123,7 +124,7 @@ def _draw(kind: str, shape: tuple[int, ...], generator: Generator | None, dtype:
     n = math.prod(shape)
     start = generator.reserve(philox.blocks_consumed(kind, n, dtype))
     values = getattr(philox, kind)(n, generator.seed, start, dtype)
-    result = Tensor(values.reshape(shape))
+    result = Tensor(convert.placed(values.reshape(shape)))
     return result.requires_grad_() if requires_grad else result
 
 
@@ -142,7 +143,7 @@ def randint(low: int, high: int | None = None, shape: Shape = (), generator: Gen
     shape = (shape,) if isinstance(shape, int) else tuple(shape)
     n = math.prod(shape)
     start = generator.reserve(philox.blocks_consumed("integers", n))
-    return Tensor(philox.integers(n, low, high, generator.seed, start).reshape(shape))
+    return Tensor(convert.placed(philox.integers(n, low, high, generator.seed, start).reshape(shape)))
 
 
 def randperm(n: int, generator: Generator | None = None) -> Tensor:
@@ -156,4 +157,4 @@ def randperm(n: int, generator: Generator | None = None) -> Tensor:
     """
     generator = generator or default_generator
     start = generator.reserve(philox.blocks_consumed("permutation", n))
-    return Tensor(philox.permutation(n, generator.seed, start))
+    return Tensor(convert.placed(philox.permutation(n, generator.seed, start)))

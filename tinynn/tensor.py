@@ -472,6 +472,8 @@ def tensor(data: Any, requires_grad: bool = False, dtype: Any = None) -> Tensor:
     if source.dtype.kind not in "fiub":
         raise TypeError(f"tensor: the data must be real numbers, not {source.dtype}")
     array = convert.copied(source, dtype)
+    if isinstance(array, np.ndarray) and not isinstance(data, Tensor):
+        array = convert.placed(array)
     result = Tensor(array)
     return result.requires_grad_() if requires_grad else result
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 ARRAYS: tuple[type, ...] = (np.ndarray,)  # cupy_backend adds its own
+default_device = "cpu"  # where new tensors are made; set by tinynn.use
 DEVICES = {"cpu": "cpu", "numpy": "cpu", "numba": "cpu", "cupy": "cuda", "cuda": "cuda", "gpu": "cuda"}
 
 
@@ -25,6 +26,11 @@ def as_array(value: Any) -> Any:
 def copied(array: Any, dtype: Any) -> Any:
     """A copy in the dtype given, or in its own."""
     return as_array(array.astype(array.dtype if dtype is None else np.dtype(dtype)))
+
+
+def placed(array: Any) -> Any:
+    """A new NumPy array, moved to where new tensors are made."""
+    return array if default_device == "cpu" else to_device(array, default_device)
 
 
 def like(array: Any, model: Any) -> Any:

@@ -28,7 +28,7 @@ PLAIN_TYPES: set[type] = {np.ndarray, float, int, bool, type(None)}
 FORWARD_KERNELS: dict[type, dict[type, Callable[..., Any]]] = {np.ndarray: {}}
 GRADIENT_KERNELS: dict[type, dict[type, Callable[..., Any]]] = {np.ndarray: {}}
 
-LARGE = 2048  # elements from which on a kernel is asked; smaller arrays stay in NumPy, where they can be stepped through
+LARGE = 4096  # elements from which on a kernel is asked; smaller arrays stay in NumPy, where they can be stepped through
 
 
 def namespace_of(arrays: Sequence[Any]) -> Any:

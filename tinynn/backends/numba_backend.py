@@ -13,12 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from tinynn.backends import dispatch
-from tinynn.ops import convolution, elementwise, indexing, neural
-from tinynn.ops.base import Elementwise, Op
+from tinynn.backends.formulas import FUNCTIONS, formula_of
+from tinynn.kernels.memory import aligned_empty
+from tinynn.ops import convolution, indexing, neural
+from tinynn.ops.base import Op
 
 name = "numba"
-_FLOATS = (np.dtype(np.float64), np.dtype(np.float32))
+_FLOATS = {np.dtype(np.float64), np.dtype(np.float32)}
 
 
 def _needs_numba(kernel: Callable[..., Any]) -> Callable[..., Any]:
@@ -42,45 +43,24 @@ def _needs_numba(kernel: Callable[..., Any]) -> Callable[..., Any]:
 def _plain(*arrays: Any) -> bool:
     """Whether all arrays are contiguous, of one floating-point dtype (None counts as fitting)."""
     dtype = arrays[0].dtype
-    return dtype in _FLOATS and all(
-        a is None or (a.__class__ is np.ndarray and a.dtype == dtype and a.flags.c_contiguous) for a in arrays
-    )
+    if dtype not in _FLOATS:
+        return False
+    for a in arrays:
+        if a is not None and (a.__class__ is not np.ndarray or a.dtype != dtype or not a.flags.c_contiguous):
+            return False
+    return True
 
 
 # ---------------------------------------------------------------------------------------------------- elementwise
-
-
-def register_symbols() -> None:
-    """Let ops be applied to symbolic scalars."""
-    from tinynn.kernels.symbols import Symbol, symbolic
-
-    dispatch.NAMESPACES[Symbol] = symbolic
-    dispatch.PLAIN_TYPES.add(Symbol)
 
 
 @functools.cache
 def _printed(key: tuple[Any, ...], dtype: np.dtype[Any], gradient: int | None) -> Any:
     """The kernel of an op's forward formula, or of the gradient by one input."""
     from tinynn.kernels.elementwise import compile_elementwise
-    from tinynn.kernels.symbols import symbolic
 
-    register_symbols()
-    kind, settings = key
-    op = object.__new__(kind)
-    op.__dict__.update(settings)
-    label = kind.__name__.lower()
-    if gradient is None:
-        return compile_elementwise(
-            f"{label}_forward", lambda *xs: op.forward(symbolic, *xs), op.inputs, dtype=dtype, comment=kind.__doc__ or ""
-        )
-    formula, names = op.rules[gradient]
-    return compile_elementwise(
-        f"{label}_grad_{op.inputs[gradient]}",
-        lambda g, *values: formula(op, g, **dict(zip(names, values, strict=True))),
-        ("g", *names),
-        dtype=dtype,
-        comment=kind.__doc__ or "",
-    )
+    label, function, inputs, output, comment = formula_of(key, gradient)
+    return compile_elementwise(label, function, inputs, dtype=dtype, comment=comment, outputs=[output])
 
 
 @_needs_numba
@@ -88,8 +68,6 @@ def elementwise_forward(op: Op, x: Any) -> Any:
     """Forward kernel of a function of one array."""
     if not _plain(x):
         return NotImplemented
-    from tinynn.kernels.memory import aligned_empty
-
     out = aligned_empty(x.shape, x.dtype)
     _printed(op.key(), x.dtype, None)(out, x)
     return out
@@ -103,18 +81,9 @@ def elementwise_gradient(op: Op, g: Any, saved: Mapping[str, Any], parents: Sequ
     values = [saved[label] for label in rule[1]]
     if not _plain(g, *values) or any(v.shape != g.shape for v in values):
         return NotImplemented
-    from tinynn.kernels.memory import aligned_empty
-
     out = aligned_empty(g.shape, g.dtype)
     _printed(op.key(), g.dtype, 0)(out, g, *values)
     return (out,)
-
-
-_FUNCTIONS: tuple[type[Elementwise], ...] = (
-    elementwise.Exp, elementwise.Expm1, elementwise.Log, elementwise.Log1p, elementwise.Tanh, elementwise.Sigmoid,
-    elementwise.Erf, elementwise.ReLU, elementwise.LeakyReLU, elementwise.ELU, elementwise.GELU, elementwise.GELUTanh,
-    elementwise.SiLU, elementwise.Softplus,
-)  # fmt: skip
 
 
 # ---------------------------------------------------------------------------------------------------------- norms
@@ -277,7 +246,7 @@ def avg_pool2d_gradient(op: Any, g: Any, saved: Mapping[str, Any], parents: Sequ
 
 
 FORWARD: dict[type, Callable[..., Any]] = {
-    **dict.fromkeys(_FUNCTIONS, elementwise_forward),
+    **dict.fromkeys(FUNCTIONS, elementwise_forward),
     neural.LayerNorm: layer_norm,
     neural.BatchNorm: batch_norm,
     neural.Dropout: dropout,
@@ -288,7 +257,7 @@ FORWARD: dict[type, Callable[..., Any]] = {
     convolution.AvgPool2d: avg_pool2d,
 }
 GRADIENT: dict[type, Callable[..., Any]] = {
-    **dict.fromkeys(_FUNCTIONS, elementwise_gradient),
+    **dict.fromkeys(FUNCTIONS, elementwise_gradient),
     neural.LayerNorm: layer_norm_gradient,
     neural.BatchNorm: batch_norm_gradient,
     convolution.Conv2d: conv2d_gradient,

@@ -14,13 +14,21 @@ name = "numpy"
 
 def erf(x: Any) -> Any:
     """Error function, by SciPy."""
-    global erf
+    return _from_scipy("erf", "erf")(x)
+
+
+def normal_cdf(x: Any) -> Any:
+    """Distribution function of the standard normal distribution, by SciPy."""
+    return _from_scipy("normal_cdf", "ndtr")(x)
+
+
+def _from_scipy(own_name: str, scipy_name: str) -> Any:
     try:
-        from scipy.special import erf as scipy_erf
-    except ImportError as error:  # pragma: no cover - depends on the installation
-        raise ImportError("erf (and with it GELU) needs SciPy: pip install scipy") from error
-    globals()["erf"] = scipy_erf
-    return scipy_erf(x)
+        from scipy import special
+    except ImportError as error:
+        raise ImportError(f"{own_name} (and with it GELU) needs SciPy: pip install scipy") from error
+    function = globals()[own_name] = getattr(special, scipy_name)  # the next call goes straight to SciPy
+    return function
 
 
 def scatter_add(out: Any, index: Any, values: Any) -> None:

@@ -13,6 +13,7 @@ from types import TracebackType
 import numpy as np
 
 from tinynn.backends import convert, dispatch
+from tinynn.backends.memory import keep_freed_memory
 
 BACKENDS = ("numpy", "numba", "cupy")
 _active = "numpy"
@@ -90,6 +91,7 @@ def activate_default() -> None:
     name = os.environ.get("TINYNN_BACKEND", "numba")
     if name not in BACKENDS:
         raise ValueError(f"the environment variable TINYNN_BACKEND is {name!r}; the backends are {', '.join(BACKENDS)}")
+    keep_freed_memory()
     _activate(name)
 
 

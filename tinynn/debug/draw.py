@@ -139,8 +139,11 @@ def _picture(nodes: list[Node], leaves: dict[Node, str], end: Node, path: Any) -
     axes.set_axis_off()
     axes.set_xlim(-0.6, width - 0.4)
     axes.set_ylim(-rows / 2 - 0.2, rows / 2 + 0.2)
+    joined: dict[tuple[Node, Node], list[str]] = {}  # x * x has two edges between the same two nodes: one arrow
     for start, stop, name in _edges(nodes):
-        (x0, y0), (x1, y1) = places[start], places[stop]
+        joined.setdefault((start, stop), []).append(name)
+    for (start, stop), labels in joined.items():
+        (x0, y0), (x1, y1), name = places[start], places[stop], ", ".join(labels)
         axes.annotate(
             "", (x1, y1), (x0, y0), arrowprops={"arrowstyle": "->", "color": "0.5", "shrinkA": 22, "shrinkB": 22, "lw": 0.9}
         )

@@ -6,11 +6,17 @@ For x (N, C, H, W), weight (O, C / groups, KH, KW), and r = i * stride - padding
     dx[n, c, r(i, k), r(j, l)] += weight[o, c, k, l] * g[n, o, i, j]
     dweight[o, c, k, l] = sum_{n, i, j} g[n, o, i, j] * x[n, c, r(i, k), r(j, l)],    dbias[o] = sum g[:, o]
 
-How: an image is copied once, with its padding, into planes whose rows follow each other, one plane for each remainder
-of row and column by the stride. Then position (i, j) of the output is element ``i * row + j`` of a vector, each weight
-(c, k, l) multiplies a vector that starts at a fixed offset, and all three sums are products of ``shifted_products``,
-without the k * l copies of the image that im2col makes. What the vectors hold between the rows of the output is
-computed and not used (forward) or zero (backward). Kernels of 1 x 1 are matrix products and go to BLAS.
+How: an image is copied once, with its padding, into planes whose rows follow each other. Then position (i, j) of the
+output is element ``i * row + j`` of a vector, each weight (c, k, l) multiplies a vector that starts at a fixed offset,
+and all three sums are products of ``shifted_products``, without the KH * KW copies of the image that im2col makes.
+There is a plane for every remainder of the row number by the stride, and along a row one of two layouts:
+
+* *shared*: a plane for every remainder of the column number by the stride; kernel columns differ by an offset. What the
+  vectors hold between the rows of the output is computed and not used (forward) or zero (backward).
+* *exact*: a plane for every kernel column, as wide as the output. KW copies, but no element between the rows: better
+  when rows are short and filters are many.
+
+Kernels of 1 x 1 are matrix products and go to BLAS. An infinity in x can make NaN of more of dweight than its own share.
 """
 
 from __future__ import annotations
@@ -39,47 +45,68 @@ class Layout(NamedTuple):
 
     stride: Pair
     padding: Pair
+    sides: NDArray[np.int64]  # for each plane along the columns: the padded column that it begins with
     row: int  # length of a row of a plane
     plane: int  # distance between planes
-    channel: int  # distance between channels: a plane for each pair of remainders
+    channel: int  # distance between channels, each stride[0] * len(sides) planes
     n: int  # length of the vector that holds one channel of output, rounded up
     taps: NDArray[np.int64]  # (KH * KW,) offset of each kernel position within a channel
 
 
+@njit(cache=True, **LOOP, forceinline=True)
+def _columns(side: int, stride: Pair, padding: Pair, row: int, width: int) -> tuple[int, int]:
+    """Return the elements first:last of a plane's row that hold columns of x, and not padding."""
+    first = max(0, -((side - padding[1]) // stride[1]))
+    last = min(row, (width - 1 + padding[1] - side) // stride[1] + 1)
+    return first, max(first, last)
+
+
 @njit(cache=True, **LOOP)
 def _pack(
-    x: Array, image: int, first: int, channels: int, stride: Pair, padding: Pair, row: int, plane: int, channel: int,
-    planes: Array, start: int,
+    x: Array, image: int, first: int, channels: int, stride: Pair, padding: Pair, sides: Array, row: int, plane: int,
+    channel: int, planes: Array, start: int,
 ) -> None:  # fmt: skip
     """Copy channels first to first + channels of an image into zeroed planes, the first of them at ``start``."""
     height, width = x.shape[2], x.shape[3]
-    for c in range(channels):
-        for h in range(height):
-            line, i = (h + padding[0]) % stride[0], (h + padding[0]) // stride[0]
-            for b in range(min(stride[1], width)):  # columns b, b + stride, ... go to the same plane
-                side, j = (b + padding[1]) % stride[1], (b + padding[1]) // stride[1]
-                at = start + c * channel + (line * stride[1] + side) * plane + i * row + j
-                to, count = np.uint64(at), (width - b + stride[1] - 1) // stride[1]
-                for k in range(np.uint64(count)):
-                    planes[to + k] = x[image, first + c, h, np.uint64(b) + k * np.uint64(stride[1])]
+    step = np.uint64(stride[1])
+    for q in range(sides.size):
+        lo, hi = _columns(sides[q], stride, padding, row, width)
+        column, count = np.uint64(sides[q] + lo * stride[1] - padding[1]), np.uint64(hi - lo)
+        for c in range(channels):
+            for h in range(height):
+                line, i = (h + padding[0]) % stride[0], (h + padding[0]) // stride[0]
+                at = np.uint64(start + c * channel + (line * sides.size + q) * plane + i * row + lo)
+                if stride[1] == 1:
+                    for k in range(count):
+                        planes[at + k] = x[image, first + c, h, column + k]
+                else:
+                    for k in range(count):
+                        planes[at + k] = x[image, first + c, h, column + k * step]
 
 
 @njit(cache=True, **LOOP)
 def _unpack(
-    planes: Array, image: int, first: int, channels: int, stride: Pair, padding: Pair, row: int, plane: int,
-    channel: int, x: Array,
+    planes: Array, image: int, first: int, channels: int, stride: Pair, padding: Pair, sides: Array, row: int,
+    plane: int, channel: int, x: Array,
 ) -> None:  # fmt: skip
-    """Copy back what ``_pack`` copied."""
+    """Add up what came from each value of x: the transpose of ``_pack``."""
     height, width = x.shape[2], x.shape[3]
+    step = np.uint64(stride[1])
     for c in range(channels):
-        for h in range(height):
-            line, i = (h + padding[0]) % stride[0], (h + padding[0]) // stride[0]
-            for b in range(min(stride[1], width)):
-                side, j = (b + padding[1]) % stride[1], (b + padding[1]) // stride[1]
-                at = np.uint64(c * channel + (line * stride[1] + side) * plane + i * row + j)
-                count = (width - b + stride[1] - 1) // stride[1]
-                for k in range(np.uint64(count)):
-                    x[image, first + c, h, np.uint64(b) + k * np.uint64(stride[1])] = planes[at + k]
+        x[image, first + c] = 0
+    for q in range(sides.size):
+        lo, hi = _columns(sides[q], stride, padding, row, width)
+        column, count = np.uint64(sides[q] + lo * stride[1] - padding[1]), np.uint64(hi - lo)
+        for c in range(channels):
+            for h in range(height):
+                line, i = (h + padding[0]) % stride[0], (h + padding[0]) // stride[0]
+                at = np.uint64(c * channel + (line * sides.size + q) * plane + i * row + lo)
+                if stride[1] == 1:
+                    for k in range(count):
+                        x[image, first + c, h, column + k] += planes[at + k]
+                else:
+                    for k in range(count):
+                        x[image, first + c, h, column + k * step] += planes[at + k]
 
 
 @njit(cache=True, **LOOP)
@@ -94,8 +121,8 @@ def _spread(g: Array, image: int, first: int, channels: int, row: int, distance:
 
 @njit(cache=True, **LOOP)
 def _forward(
-    first: int, last: int, x: Array, weight: Array, bias: Array, groups: int, stride: Pair, padding: Pair, row: int,
-    plane: int, channel: int, n: int, offsets: Array, out: Array,
+    first: int, last: int, x: Array, weight: Array, bias: Array, groups: int, stride: Pair, padding: Pair, sides: Array,
+    row: int, plane: int, channel: int, n: int, offsets: Array, out: Array,
 ) -> None:  # fmt: skip
     """Images first to last. ``weight`` is (O, shifts), filled up with zeros; the last shifts point past the planes."""
     per_group, filters = x.shape[1] // groups, weight.shape[0] // groups
@@ -103,7 +130,9 @@ def _forward(
     sums, rows = np.empty(filters * n, x.dtype), np.arange(filters) * n
     for image in range(first, last):
         for group in range(groups):
-            _pack(x, image, group * per_group, per_group, stride, padding, row, plane, channel, planes, 0)
+            _pack(
+                x, image, group * per_group, per_group, stride, padding, sides, row, plane, channel, planes, 0
+            )
             for o in range(filters):
                 sums[o * n : (o + 1) * n] = bias[group * filters + o]
             add_shifted(sums, rows, weight[group * filters : (group + 1) * filters], planes, offsets, n)
@@ -116,8 +145,8 @@ def _forward(
 
 @njit(cache=True, **LOOP)
 def _backward_x(
-    first: int, last: int, g: Array, weight: Array, groups: int, stride: Pair, padding: Pair, row: int, plane: int,
-    channel: int, n: int, taps: Array, dx: Array,
+    first: int, last: int, g: Array, weight: Array, groups: int, stride: Pair, padding: Pair, sides: Array, row: int,
+    plane: int, channel: int, n: int, taps: Array, dx: Array,
 ) -> None:  # fmt: skip
     """Images first to last. ``weight`` is (KH * KW, C, filters of the group, filled up to a multiple of four)."""
     per_group, filters = dx.shape[1] // groups, g.shape[1] // groups
@@ -132,13 +161,15 @@ def _backward_x(
             for k in range(taps.size):
                 mine = weight[k, group * per_group : (group + 1) * per_group]
                 add_shifted(planes, starts + taps[k], mine, lines, offsets, n)
-            _unpack(planes, image, group * per_group, per_group, stride, padding, row, plane, channel, dx)
+            _unpack(
+                planes, image, group * per_group, per_group, stride, padding, sides, row, plane, channel, dx
+            )
 
 
 @njit(cache=True, **LOOP)
 def _backward_weight(
     first: int, last: int, size: int, stack: int, g: Array, x: Array, groups: int, stride: Pair, padding: Pair,
-    row: int, plane: int, channel: int, n: int, offsets: Array, dweight: Array,
+    sides: Array, row: int, plane: int, channel: int, n: int, offsets: Array, dweight: Array,
 ) -> None:  # fmt: skip
     """Slots first to last of ``size`` images; dweight is (slots, O, shifts). ``stack`` images are laid end to end."""
     per_group, filters = x.shape[1] // groups, g.shape[1] // groups
@@ -152,9 +183,183 @@ def _backward_weight(
             for group in range(groups):
                 for k in range(count):
                     _pack(
-                        x, image + k, group * per_group, per_group, stride, padding, row, plane * stack,
+                        x, image + k, group * per_group, per_group, stride, padding, sides, row, plane * stack,
                         channel * stack, planes, k * plane,
                     )  # fmt: skip
                     _spread(g, image + k, group * filters, filters, row, plane * stack, lines, k * plane)
                 mine = dweight[slot, group * filters : (group + 1) * filters]
-                add_products(mine, lines, rows, planes, offsets, (count - 1) * plane + n)
+                add_products(mine, lines, rows, planes, offsets, n, count, plane)
+
+
+def conv2d_forward(
+    x: Array,
+    weight: Array,
+    bias: Array | None = None,
+    stride: int | Pair = 1,
+    padding: int | Pair = 0,
+    dilation: int | Pair = 1,
+    groups: int = 1,
+) -> Array:
+    """Return out (N, O, OH, OW) for x (N, C, H, W), weight (O, C / groups, KH, KW) and bias (O,) or None.
+
+    ``OH = (H + 2 * padding - dilation * (KH - 1) - 1) // stride + 1``, and OW likewise. One integer for stride, padding
+    or dilation holds for rows and columns.
+
+    Examples
+    --------
+    >>> x, weight = np.arange(9.0).reshape(1, 1, 3, 3), np.ones((1, 1, 2, 2))
+    >>> conv2d_forward(x, weight, np.array([100.0])).tolist()
+    [[[[108.0, 112.0], [120.0, 124.0]]]]
+    """
+    x, weight, stride, padding, dilation, size = _checked(x, weight, stride, padding, dilation, groups)
+    filters, per_group, *kernel = weight.shape
+    if bias is None:
+        bias = np.zeros(filters, x.dtype)
+    if bias.shape != (filters,) or bias.dtype != x.dtype:
+        raise ValueError(
+            f"conv2d: bias is {bias.dtype} of shape {bias.shape}, but {filters} filters on {x.dtype} need {x.dtype} of "
+            f"shape ({filters},)"
+        )
+    out = aligned_empty((len(x), filters, *size), x.dtype)
+    if _is_matrix_product(kernel, stride, padding, groups):
+        pixels = out.reshape(len(x), filters, size[0] * size[1])
+        np.matmul(weight.reshape(filters, per_group), x.reshape(len(x), per_group, -1), out=pixels)
+        pixels += bias[:, None]
+        return out
+    layout = _layout(x.shape, weight.shape, groups, size, stride, padding, dilation)
+    offsets = _offsets(layout.taps, layout.channel, per_group)
+    shifts = per_group * len(layout.taps)
+    padded = np.zeros((filters, len(offsets)), x.dtype)
+    padded[:, :shifts] = weight.reshape(filters, shifts)
+    work = _nanoseconds(out.size * shifts, x.dtype)
+    share(_forward, len(x), work, x, padded, np.ascontiguousarray(bias), groups, *layout[:-1], offsets, out)
+    return out
+
+
+def conv2d_backward(
+    g: Array,
+    x: Array,
+    weight: Array,
+    stride: int | Pair = 1,
+    padding: int | Pair = 0,
+    dilation: int | Pair = 1,
+    groups: int = 1,
+    need_x: bool = True,
+    need_weight: bool = True,
+    need_bias: bool = True,
+) -> tuple[Array | None, Array | None, Array | None]:
+    """Return dx, dweight and dbias, or None for what is not needed, from the gradient g (N, O, OH, OW) for out.
+
+    Examples
+    --------
+    >>> x, weight = np.arange(9.0).reshape(1, 1, 3, 3), np.ones((1, 1, 2, 2))
+    >>> dx, dweight, dbias = conv2d_backward(np.ones((1, 1, 2, 2)), x, weight)
+    >>> dx.tolist(), dweight.tolist(), dbias.tolist()
+    ([[[[1.0, 2.0, 1.0], [2.0, 4.0, 2.0], [1.0, 2.0, 1.0]]]], [[[[8.0, 12.0], [20.0, 24.0]]]], [4.0])
+    """
+    x, weight, stride, padding, dilation, size = _checked(x, weight, stride, padding, dilation, groups)
+    filters, per_group, *kernel = weight.shape
+    if g.shape != (len(x), filters, *size):
+        raise ValueError(f"conv2d backward: g has shape {g.shape}, but the output is {(len(x), filters, *size)}")
+    g = np.ascontiguousarray(g, x.dtype)
+    dx = dweight = dbias = None
+    if need_bias:
+        dbias = g.reshape(len(x), filters, -1).sum(axis=2).sum(axis=0)
+    if _is_matrix_product(kernel, stride, padding, groups):
+        lines, pixels = g.reshape(len(x), filters, -1), x.reshape(len(x), per_group, -1)
+        if need_x:
+            dx = aligned_empty(x.shape, x.dtype)
+            np.matmul(weight.reshape(filters, per_group).T, lines, out=dx.reshape(pixels.shape))
+        if need_weight:
+            dweight = np.matmul(lines, pixels.swapaxes(1, 2)).sum(axis=0).reshape(weight.shape)
+        return dx, dweight, dbias
+    layout = _layout(x.shape, weight.shape, groups, size, stride, padding, dilation)
+    work = _nanoseconds(g.size * per_group * len(layout.taps), x.dtype)
+    if need_x:
+        dx = aligned_empty(x.shape, x.dtype)
+        by_group = weight.reshape(groups, filters // groups, per_group, -1).transpose(3, 0, 2, 1)
+        turned = np.zeros((len(layout.taps), groups * per_group, round_up(filters // groups, 4)), x.dtype)
+        turned[:, :, : filters // groups] = by_group.reshape(len(layout.taps), groups * per_group, -1)
+        share(_backward_x, len(x), work, g, turned, groups, *layout, dx)
+    if need_weight:
+        stack = max(1, min(_STACK // layout.plane, len(x)))
+        stacked = _layout(x.shape, weight.shape, groups, size, stride, padding, dilation, stack)
+        offsets = _offsets(stacked.taps, layout.channel * stack, per_group)
+        offsets[per_group * len(stacked.taps) :] = 0
+        images = round_up(max(1, -(-len(x) // 8)), stack)  # images in a slot; at most eight slots
+        slots = np.empty((-(-len(x) // images), filters, len(offsets)), x.dtype)
+        share(_backward_weight, len(slots), work, images, stack, g, x, groups, *layout[:-1], offsets, slots)
+        dweight = slots.sum(axis=0)[:, : per_group * len(stacked.taps)].reshape(weight.shape)
+    return dx, dweight, dbias
+
+
+def _layout(
+    x_shape: tuple[int, ...], weight_shape: tuple[int, ...], groups: int, size: Pair, stride: Pair, padding: Pair,
+    dilation: Pair, stack: int = 1,
+) -> Layout:  # fmt: skip
+    """Lay out the planes of one image. With ``stack``, ``taps`` is for planes in which that many images follow."""
+    filters, _, *kernel = weight_shape
+    rows, row = (-(-(x_shape[2 + a] + 2 * padding[a]) // stride[a]) for a in (0, 1))
+    down, right = np.arange(kernel[0])[:, None] * dilation[0], np.arange(kernel[1]) * dilation[1]
+    # Multiplications saved per element copied; the copy of an element costs about as much as eight of them.
+    if (row - size[1]) * (filters // groups) * kernel[0] > 8 * size[1]:
+        row, sides, side, shift = size[1], right, np.arange(kernel[1]), np.zeros(kernel[1], np.int64)
+    else:
+        sides, side, shift = np.arange(stride[1]), right % stride[1], right // stride[1]
+    plane = round_up(rows * row, _LINE) + _LINE
+    n = round_up((size[0] - 1) * row + size[1], _LINE)
+    taps = ((down % stride[0]) * len(sides) + side) * (plane * stack) + (down // stride[0]) * row + shift
+    channel = stride[0] * len(sides) * plane
+    return Layout(stride, padding, sides.astype(np.int64), row, plane, channel, n, taps.reshape(-1).astype(np.int64))
+
+
+def _offsets(taps: NDArray[np.int64], channel: int, channels: int) -> NDArray[np.int64]:
+    """Return the shifts of all channels, filled up to a multiple of four with the end of the planes."""
+    offsets = np.full(round_up(channels * len(taps), 4), channels * channel, np.int64)
+    offsets[: channels * len(taps)] = (np.arange(channels)[:, None] * channel + taps).reshape(-1)
+    return offsets
+
+
+def _is_matrix_product(kernel: Any, stride: Pair, padding: Pair, groups: int) -> bool:
+    return tuple(kernel) == (1, 1) and stride == (1, 1) and padding == (0, 0) and groups == 1
+
+
+def _nanoseconds(products: int, dtype: np.dtype[Any]) -> float:
+    """Estimate the time for that many multiplications and additions on one thread."""
+    return products * dtype.itemsize / 120.0
+
+
+def _pair(value: int | Pair, name: str, least: int) -> Pair:
+    pair = (value, value) if isinstance(value, (int, np.integer)) else tuple(value)
+    if len(pair) != 2 or min(pair) < least:
+        raise ValueError(f"conv2d: {name} is {value!r}: give one integer, or two, of at least {least}")
+    return int(pair[0]), int(pair[1])
+
+
+def _checked(
+    x: Array, weight: Array, stride: int | Pair, padding: int | Pair, dilation: int | Pair, groups: int
+) -> tuple[Array, Array, Pair, Pair, Pair, Pair]:
+    """Return contiguous x and weight, the pairs, and (OH, OW), or say what does not fit."""
+    stride, padding = _pair(stride, "stride", 1), _pair(padding, "padding", 0)
+    dilation = _pair(dilation, "dilation", 1)
+    x, weight = np.ascontiguousarray(x), np.ascontiguousarray(weight)
+    if x.dtype not in (np.dtype(np.float32), np.dtype(np.float64)) or weight.dtype != x.dtype:
+        raise TypeError(f"conv2d: x is {x.dtype} and weight is {weight.dtype}: both must be float32, or both float64")
+    if x.ndim != 4 or weight.ndim != 4:
+        raise ValueError(
+            f"conv2d: x {x.shape} must be (N, C, H, W) and weight {weight.shape} (O, C / groups, KH, KW); a single "
+            f"image goes in as x[None]"
+        )
+    if groups < 1 or x.shape[1] != weight.shape[1] * groups or weight.shape[0] % groups:
+        raise ValueError(
+            f"conv2d: x {x.shape} has {x.shape[1]} channels, but weight {weight.shape} in {groups} groups takes "
+            f"{weight.shape[1] * max(groups, 0)}; the {weight.shape[0]} filters must divide into the groups, too"
+        )
+    span = tuple(dilation[a] * (weight.shape[2 + a] - 1) + 1 for a in (0, 1))
+    size = tuple((x.shape[2 + a] + 2 * padding[a] - span[a]) // stride[a] + 1 for a in (0, 1))
+    if min(size) < 1 or min(weight.shape) < 1:
+        raise ValueError(
+            f"conv2d: a kernel of {weight.shape[2:]} with dilation {dilation} spans {span}, which does not fit into x "
+            f"{x.shape} with padding {padding}"
+        )
+    return x, weight, stride, padding, dilation, (size[0], size[1])

@@ -24,7 +24,7 @@ VARIABLE = "TINYNN_CACHE_DIR"
 
 @functools.cache
 def directory() -> Path:
-    """The directory for printed kernels: ``$TINYNN_CACHE_DIR``, else ``tinynn`` in the user's cache directory.
+    """Where printed kernels go: ``$TINYNN_CACHE_DIR``, else ``tinynn`` in the user's cache directory.
 
     Where that cannot be written to, a temporary directory serves this process, with a warning.
     """
@@ -37,8 +37,8 @@ def directory() -> Path:
     except OSError as error:
         path = Path(tempfile.mkdtemp(prefix="tinynn-"))
         warnings.warn(
-            f"compiled kernels cannot be kept in {error.filename or path} ({error.strerror}): they go to {path} and are "
-            f"compiled again in the next run; set {VARIABLE} to a directory that can be written to",
+            f"compiled kernels cannot be kept in {error.filename} ({error.strerror}): they go to {path} "
+            f"and are compiled again in the next run; set {VARIABLE} to a directory that can be written to",
             RuntimeWarning,
             stacklevel=2,
         )
@@ -55,13 +55,16 @@ def _user_cache() -> Path:
 
 @functools.cache
 def _callees() -> bytes:
-    """The sources that printed kernels import. Numba does not notice when a function inlined from another file changes."""
+    """The sources that printed kernels import.
+
+    Numba does not notice when a function inlined from another file changes.
+    """
     here = Path(__file__).parent
     return b"".join((here / name).read_bytes() for name in ("vectormath.py", "floatbits.py"))
 
 
 def store(source: str, name: str) -> Path:
-    """Write a source to its file, unless it is there, and return the path. Safe with several processes at once."""
+    """Write a source to its file, unless it is there, and return the path. Processes may race."""
     digest = hashlib.sha256(source.encode() + _callees()).hexdigest()[:16]
     path = directory() / f"{re.sub(r'[^0-9A-Za-z_]+', '_', name)[:60]}_{digest}.py"
     try:
@@ -95,7 +98,8 @@ def load(source: str, name: str) -> Callable[..., Any]:
     module = sys.modules.get(module_name)
     if module is None:
         specification = importlib.util.spec_from_file_location(module_name, path)
-        assert specification is not None and specification.loader is not None
+        assert specification is not None
+        assert specification.loader is not None
         module = importlib.util.module_from_spec(specification)
         sys.modules[module_name] = module
         try:

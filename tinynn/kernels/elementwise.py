@@ -1,4 +1,4 @@
-"""From an elementwise formula to a compiled kernel, and the kernel's call: serial, or in chunks on several threads.
+"""From an elementwise formula to a compiled kernel, and its call: serial, or in chunks on several threads.
 
 Examples
 --------
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinynn.kernels import disk_cache, printer
+from tinynn.kernels.rewrites import in_order
 from tinynn.kernels.symbols import Symbol, trace
 
 if TYPE_CHECKING:
@@ -40,9 +41,9 @@ _LEAST_WORK_PER_THREAD = 250_000.0  # nanoseconds
 class Kernel:
     """A compiled elementwise kernel, called with arrays: ``kernel(*outputs, *inputs, *scalars)``.
 
-    All arrays are C-contiguous, of one size and of the kernel's dtype. Outputs are written; an output may be the same
-    array as an input, but must not overlap one otherwise. Scalars are plain floats. The first call compiles,
-    or loads what an earlier run compiled.
+    All arrays are C-contiguous, of one size and of the kernel's dtype. Outputs are written; an output may be
+    the same array as an input, but must not overlap one otherwise. Scalars are plain floats. The first call
+    compiles, or loads what an earlier run compiled.
 
     Attributes
     ----------
@@ -104,7 +105,11 @@ class Kernel:
         flat = [a.reshape(-1) for a in arguments[:n]]
         numbers = [float(s) for s in arguments[n:]]
         size = flat[0].size
-        chunks = 1 if size < self._worth_threads else min(_threads(), int(size * self.cost / _LEAST_WORK_PER_THREAD))
+        chunks = (
+            1
+            if size < self._worth_threads
+            else min(_threads(), int(size * self.cost / _LEAST_WORK_PER_THREAD))
+        )
         if chunks <= 1:
             run(*flat, *numbers)
             return
@@ -119,14 +124,18 @@ class Kernel:
         """Raise an error that says which argument is wrong."""
         wanted = ", ".join([*self.arrays, *self.scalars])
         if len(arguments) != len(self.arrays) + len(self.scalars):
-            raise TypeError(f"{self.name}({wanted}) takes {len(self.arrays)} arrays and {len(self.scalars)} scalars, "
-                            f"got {len(arguments)} arguments")  # fmt: skip
+            raise TypeError(
+                f"{self.name}({wanted}) takes {len(self.arrays)} arrays and {len(self.scalars)} scalars, "
+                f"got {len(arguments)} arguments"
+            )
         for k, (label, array) in enumerate(zip(self.arrays, arguments, strict=False)):
             where = f"{self.name}({wanted}): {label}"
             if not isinstance(array, np.ndarray):
                 raise TypeError(f"{where} must be a NumPy array, got {type(array).__name__}")
             if array.dtype != self._dtypes[k]:
-                raise TypeError(f"{where} must have dtype {self._dtypes[k]}, got {array.dtype}; convert it with astype")
+                raise TypeError(
+                    f"{where} must have dtype {self._dtypes[k]}, got {array.dtype}; convert it with astype"
+                )
             if array.size != arguments[0].size:
                 raise ValueError(
                     f"{where} has shape {array.shape}, but {self.arrays[0]} has shape {arguments[0].shape}; "
@@ -138,11 +147,13 @@ class Kernel:
                 raise ValueError(f"{where} is written to, but the array is read-only")
 
     def inspect_asm(self) -> str:
-        """The machine code of the serial function, as assembly (compiled afresh: the disk cache keeps no text)."""
+        """The assembly of the serial function (compiled afresh: the disk cache keeps no text)."""
         from numba import njit
 
         function: Any = self.compiled()
-        options = {k: v for k, v in function.targetoptions.items() if k in ("error_model", "fastmath", "nogil")}
+        options = {
+            k: v for k, v in function.targetoptions.items() if k in ("error_model", "fastmath", "nogil")
+        }
         fresh = njit(function.signatures[0], **options)(function.py_func)
         return str(fresh.inspect_asm(function.signatures[0]))
 
@@ -170,7 +181,8 @@ def compile_elementwise(
     name : str
         Of the operation, an identifier: it names the function, its file, and its place in a profile.
     formula : callable
-        Takes the inputs and the scalars, in that order, as `Symbol`, and returns an expression or a tuple of them.
+        Takes the inputs and the scalars, in that order, as `Symbol`, and returns an expression or a tuple of
+        them.
     inputs : sequence of str
         The names of the input arrays.
     scalars : sequence of str
@@ -180,12 +192,14 @@ def compile_elementwise(
     comment : str
         What the kernel computes, for its docstring.
     outputs : sequence of str, optional
-        The names of the outputs, by default ``out`` or ``out1, out2, ...``. An output with the name of an input is
-        written over it, and that array is passed once, among the outputs. A kernel for updates in place is
-        best made this way: when an output merely happens to be an input's array, the result is right, but
-        the compiled loop finds that the arrays overlap and takes one element at a time.
+        The names of the outputs, by default ``out`` or ``out1, out2, ...`` (``result`` if an input is called
+        so). An output with the name of an input is written over it, and that array is passed once, among the
+        outputs. A kernel for updates in place is best made this way: when an output merely happens to be an
+        input's array, the result is right, but the compiled loop finds that the arrays overlap and takes one
+        element at a time.
     bools : sequence of str
-        Those of the inputs whose arrays hold truth values. Outputs that are truth values go to arrays of dtype bool.
+        Those of the inputs whose arrays hold truth values. Outputs that are truth values go to arrays of
+        dtype bool.
 
     Returns
     -------
@@ -196,9 +210,9 @@ def compile_elementwise(
     --------
     >>> kernel = compile_elementwise("sgd", lambda p, g, lr: p - lr * g, ["p", "g"], ["lr"], outputs=["p"])
     >>> p = np.array([1.0, 2.0])
-    >>> kernel(p, np.array([10.0, 10.0]), 0.1)
+    >>> kernel(p, np.array([1.0, 2.0]), 0.5)
     >>> p
-    array([0., 1.])
+    array([0.5, 1. ])
     """
     real = np.dtype(dtype)
     if real not in (np.dtype("float64"), np.dtype("float32")):
@@ -207,12 +221,23 @@ def compile_elementwise(
         raise ValueError(f"a kernel's name must be a Python identifier, got {name!r}")
     expressions = trace(formula, [*inputs, *scalars], bools)
     if outputs is None:
-        outputs = ["out"] if len(expressions) == 1 else [f"out{k + 1}" for k in range(len(expressions))]
+        # Only names that are asked for update an input in place, not a gradient formula's input which is
+        # called `out`.
+        stem = next(s for s in ("out", "result", "kernel_result") if not any(v.startswith(s) for v in inputs))
+        outputs = [stem] if len(expressions) == 1 else [f"{stem}{k + 1}" for k in range(len(expressions))]
     if len(outputs) != len(expressions):
-        raise ValueError(f"{name}: the formula gives {len(expressions)} results, but {len(outputs)} outputs are named")
+        raise ValueError(
+            f"{name}: the formula gives {len(expressions)} results, but {len(outputs)} outputs are named"
+        )
 
     # Equal expressions are one object, and the table keeps them alive: so their identity can stand for them.
-    key = (name, tuple(map(id, expressions)), *map(tuple, (inputs, scalars, outputs, bools)), real.name, comment)
+    key = (
+        name,
+        tuple(map(id, expressions)),
+        *map(tuple, (inputs, scalars, outputs, bools)),
+        real.name,
+        comment,
+    )
     if key not in _kernels:
         named = dict(zip(outputs, expressions, strict=True))
         source = printer.numba_source(name, inputs, scalars, named, comment, real.name, bools)
@@ -225,14 +250,9 @@ def compile_elementwise(
 
 def _cost(expressions: Sequence[Symbol]) -> float:
     """A rough time per element in nanoseconds: every distinct node once."""
-    seen: dict[int, Symbol] = {}
-    pending = list(expressions)
-    while pending:
-        node = pending.pop()
-        if id(node) not in seen:
-            seen[id(node)] = node
-            pending.extend(node.operands)
-    return sum(_COST.get(node.function, _COST_OF_ARITHMETIC) for node in seen.values() if node.operands)
+    return sum(
+        _COST.get(node.function, _COST_OF_ARITHMETIC) for node in in_order(expressions) if node.operands
+    )
 
 
 def _threads() -> int:
@@ -245,16 +265,18 @@ def _threads() -> int:
 def _prepare_compiler() -> None:
     """Let LLVM vectorise loops over many arrays.
 
-    Before a vectorised loop LLVM checks that what is written overlaps nothing that is read. By default it gives up,
-    and leaves the loop scalar, when that takes more than eight comparisons: two outputs and four inputs.
+    Before a vectorised loop LLVM checks that what is written overlaps nothing that is read. By default it
+    gives up, and leaves the loop scalar, when that takes more than eight comparisons: two outputs and four
+    inputs.
     """
     import llvmlite.binding
 
     llvmlite.binding.set_option("tinynn", "-runtime-memory-check-threshold=128")
 
 
-# Chunks run on plain Python threads: kernels release the interpreter's lock. Numba's own parallel loops cost a second of
-# compilation per kernel, and one of its threading layers ends the process when two threads call it at once.
+# Chunks run on plain Python threads: kernels release the interpreter's lock. Numba's own parallel loops cost
+# a second of compilation per kernel, and one of its threading layers ends the process when two threads call
+# it at once.
 @functools.cache
 def _pool(threads: int) -> ThreadPoolExecutor:
     from concurrent.futures import ThreadPoolExecutor

@@ -1,8 +1,8 @@
 """What the vector functions need below the level of Python: bits of floats, typed constants, Horner's scheme.
 
 Each function here is a Numba *intrinsic*: it writes its LLVM instructions directly, for float32 or float64
-according to its argument. This keeps float32 code in float32 (in Numba a Python float or an int32 operation would
-widen it), and keeps compilation short: a polynomial of ten terms is one call to type, not twenty.
+according to its argument. This keeps float32 code in float32 (in Numba a Python float or an int32 operation
+would widen it), and keeps compilation short: a polynomial of ten terms is one call to type, not twenty.
 
 With ``NUMBA_DISABLE_JIT=1`` the same names are plain Python functions on NumPy scalars, so that a
 printed kernel can be stepped through in a debugger.
@@ -22,8 +22,9 @@ from numba import config, types
 from numba.core.codegen import get_host_cpu_features
 from numba.extending import intrinsic
 
-# Precision by precision: integer width, bits of the fraction, exponent bias, and the number `shift` = 1.5 * 2**fraction
-# bits. Adding `shift` to a small float rounds it to an integer, which then stands in the lowest bits of the sum.
+# Precision by precision: integer width, bits of the fraction, exponent bias, and the number `shift` = 1.5 *
+# 2**fraction bits. Adding `shift` to a small float rounds it to an integer, which then stands in the lowest
+# bits of the sum.
 _LAYOUT = {
     types.float32: (ir.IntType(32), 23, 127, 0x4B400000),
     types.float64: (ir.IntType(64), 52, 1023, 0x4338000000000000),
@@ -46,13 +47,15 @@ def constant(double: float, single: float | None = None) -> Callable[[Any], Any]
     """
     values = {types.float64: double, types.float32: double if single is None else single}
     if config.DISABLE_JIT:
-        return lambda x: _interpreted_type(x)(values[types.float32 if isinstance(x, np.float32) else types.float64])
+        return lambda x: _interpreted_type(x)(
+            values[types.float32 if isinstance(x, np.float32) else types.float64]
+        )
 
     @intrinsic
-    def constant_like(typing_context, x):  # type: ignore[no-untyped-def]
+    def constant_like(typing_context, x):
         _check_real(x)
 
-        def emit(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        def emit(context, builder, signature, arguments):
             return ir.Constant(arguments[0].type, values[x])
 
         return x(x), emit
@@ -81,10 +84,10 @@ def polynomial(double: Sequence[float], single: Sequence[float]) -> Callable[[An
         return interpreted
 
     @intrinsic
-    def evaluate(typing_context, x):  # type: ignore[no-untyped-def]
+    def evaluate(typing_context, x):
         _check_real(x)
 
-        def emit(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        def emit(context, builder, signature, arguments):
             (value,) = arguments
             *rest, total = (ir.Constant(value.type, c) for c in coefficients[x])
             for c in reversed(rest):
@@ -103,7 +106,11 @@ def _interpreted_type(x: Any) -> Any:
 @functools.cache
 def _has_scale_instruction() -> bool:
     """Whether LLVM turns `llvm.ldexp` in a loop into one vector instruction: on AVX-512, from LLVM 21 on."""
-    features = config.CPU_FEATURES or get_host_cpu_features() if config.CPU_NAME is None else config.CPU_FEATURES or ""
+    features = (
+        config.CPU_FEATURES or get_host_cpu_features()
+        if config.CPU_NAME is None
+        else config.CPU_FEATURES or ""
+    )
     return llvm_version_info[0] >= 21 and "+avx512f" in features and "+avx512vl" in features
 
 
@@ -118,11 +125,11 @@ if config.DISABLE_JIT:
         return np.ldexp(_interpreted_type(shifted)(1), _rounded(shifted))
 
     def scale(x: Any, shifted: Any) -> Any:
-        """x * 2**k, where ``shifted = k + shift``, rounded once; it may underflow gradually or overflow."""
+        """x * 2**k, where ``shifted = k + shift``, rounded once; may underflow gradually or overflow."""
         return np.ldexp(x, _rounded(shifted))
 
     def split(x: Any) -> Any:
-        """``(m, k, 2**-k)`` with x = m * 2**k and sqrt(1/2) <= m < sqrt(2), for a positive normal number `x`."""
+        """``(m, k, 2**-k)`` with x = m * 2**k, sqrt(1/2) <= m < sqrt(2), for a positive normal `x`."""
         real = _interpreted_type(x)
         m, k = np.frexp(x)
         if m < math.sqrt(0.5):
@@ -136,22 +143,22 @@ if config.DISABLE_JIT:
 else:
 
     @intrinsic
-    def like(typing_context, x, value):  # type: ignore[no-untyped-def]
+    def like(typing_context, x, value):
         """`value` in the precision of `x`."""
         _check_real(x)
 
-        def emit(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        def emit(context, builder, signature, arguments):
             return context.cast(builder, arguments[1], value, x)
 
         return x(x, value), emit
 
     @intrinsic
-    def power_of_two(typing_context, shifted):  # type: ignore[no-untyped-def]
+    def power_of_two(typing_context, shifted):
         """2**k, where ``shifted = k + shift``, for a result that is a normal number."""
         _check_real(shifted)
         integer, fraction, bias, shift = _LAYOUT[shifted]
 
-        def emit(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        def emit(context, builder, signature, arguments):
             (value,) = arguments
             bits = builder.add(builder.bitcast(value, integer), ir.Constant(integer, bias - shift))
             return builder.bitcast(builder.shl(bits, ir.Constant(integer, fraction)), value.type)
@@ -159,13 +166,14 @@ else:
         return shifted(shifted), emit
 
     @intrinsic
-    def scale(typing_context, x, shifted):  # type: ignore[no-untyped-def]
-        """x * 2**k, where ``shifted = k + shift``, rounded once; it may underflow gradually or overflow."""
+    def scale(typing_context, x, shifted):
+        """x * 2**k, where ``shifted = k + shift``, rounded once; may underflow gradually or overflow."""
         _check_real(x)
         integer, fraction, bias, shift = _LAYOUT[x]
 
-        def emit(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-            # 2**k need not be a normal number, but 2**(k // 2) and 2**(k - k // 2) are. The first product is exact.
+        def emit(context, builder, signature, arguments):
+            # 2**k need not be a normal number, but 2**(k // 2) and 2**(k - k // 2) are. The first product is
+            # exact.
             value, total = arguments
             bits = builder.bitcast(total, integer)
             if _has_scale_instruction():
@@ -186,16 +194,18 @@ else:
         return x(x, shifted), emit
 
     @intrinsic
-    def split(typing_context, x):  # type: ignore[no-untyped-def]
-        """``(m, k, 2**-k)`` with x = m * 2**k and sqrt(1/2) <= m < sqrt(2), for a positive normal number `x`."""
+    def split(typing_context, x):
+        """``(m, k, 2**-k)`` with x = m * 2**k, sqrt(1/2) <= m < sqrt(2), for a positive normal `x`."""
         _check_real(x)
         integer, fraction, bias, shift = _LAYOUT[x]
         pair = types.UniTuple(x, 3)
 
-        def emit(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        def emit(context, builder, signature, arguments):
             (value,) = arguments
+
             def integer_constant(n: int) -> Any:
                 return ir.Constant(integer, n)
+
             bits = builder.bitcast(value, integer)
             one = bias << fraction
             # Moves the border between two exponents from 1 to sqrt(1/2), and keeps the sum positive.
@@ -207,6 +217,8 @@ else:
             exponent = builder.bitcast(builder.add(biased, integer_constant(shift)), value.type)
             exponent = builder.fsub(exponent, ir.Constant(value.type, 1.5 * 2.0**fraction + bias))
             inverse = builder.shl(builder.sub(integer_constant(2 * bias), biased), integer_constant(fraction))
-            return context.make_tuple(builder, pair, (mantissa, exponent, builder.bitcast(inverse, value.type)))
+            return context.make_tuple(
+                builder, pair, (mantissa, exponent, builder.bitcast(inverse, value.type))
+            )
 
         return pair(x), emit

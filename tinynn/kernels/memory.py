@@ -15,15 +15,15 @@ from numpy.typing import DTypeLike, NDArray
 __all__ = ["aligned_empty"]
 
 _LINE = 64
-_SMALL = 16384  # bytes below which the alignment is not worth the microsecond it costs
+_SMALL = 1 << 18  # bytes below which the alignment is not worth the microseconds it costs
 
 
 def aligned_empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
-    """Return an array like ``np.empty(shape, dtype)``; from 16 kB on it begins at a multiple of 64 bytes.
+    """Return an array like ``np.empty(shape, dtype)``; from 256 kB on it begins at a multiple of 64 bytes.
 
     Examples
     --------
-    >>> aligned_empty((100, 100), np.float32).ctypes.data % 64
+    >>> aligned_empty((1000, 100), np.float32).ctypes.data % 64
     0
     """
     dtype = np.dtype(dtype)

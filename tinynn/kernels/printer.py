@@ -1,8 +1,8 @@
-"""Print traced expressions as source: a Python function for Numba, or the parts of a CuPy `ElementwiseKernel`.
+"""Print traced expressions as source: a Python function for Numba, or a CuPy `ElementwiseKernel`.
 
 Both are made to be read. A subexpression used once stands where it is used; one used more often gets a name,
-``t1``, ``t2``, ... in the order of computation. A float32 kernel computes in float32 throughout: every constant
-is printed as ``real(0.5)``, because in Numba a bare ``0.5`` is a float64 and widens what it touches.
+``t1``, ``t2``, ... in the order of computation. A float32 kernel computes in float32 throughout: every
+constant is printed as ``real(0.5)``, because in Numba a bare ``0.5`` is a float64 and widens what it touches.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from tinynn.kernels.symbols import COMPARISONS, LOGIC, Symbol, symbolic
+from tinynn.kernels.rewrites import in_order, with_shared_gaussians, without_modulus
+from tinynn.kernels.symbols import COMPARISONS, LOGIC, Symbol
 
 _RESERVED = re.compile(
     r"t\d+|i|n|T|np|vm|njit|types|real|read|written|read_bool|written_bool|\w+_array|_.*"
@@ -27,8 +28,8 @@ _VECTOR_MATH = ("exp", "expm1", "log", "log1p", "tanh", "erf")
 # Infix operators bind by number, the higher the tighter; a function call or a name binds tightest.
 _INFIX = {
     "logical_or": (1, "|"), "logical_and": (2, "&"),
-    "greater": (3, ">"), "greater_equal": (3, ">="), "less": (3, "<"), "less_equal": (3, "<="), "equal": (3, "=="),
-    "not_equal": (3, "!="),
+    "greater": (3, ">"), "greater_equal": (3, ">="), "less": (3, "<"), "less_equal": (3, "<="),
+    "equal": (3, "=="),     "not_equal": (3, "!="),
     "add": (4, "+"), "subtract": (4, "-"), "multiply": (5, "*"), "divide": (5, "/"),
 }  # fmt: skip
 _PREFIX, _ATOM = 6, 8
@@ -39,7 +40,9 @@ class _Language:
 
     def __init__(self, templates: Mapping[str, str], needs_names: Sequence[str], cast: str) -> None:
         self.templates = templates
-        self.needs_names = needs_names  # functions whose template uses an operand twice: operands are named first
+        self.needs_names = (
+            needs_names  # functions whose template uses an operand twice: operands are named first
+        )
         self.cast = cast
 
     def constant(self, value: float | bool | str | None) -> str:
@@ -51,7 +54,7 @@ class _Numba(_Language):
         if isinstance(value, bool):
             return repr(value)
         assert isinstance(value, float)
-        return f"real({value!r})" if math.isfinite(value) else f"real({'-' * (value < 0)}np.{str(abs(value))})"
+        return f"real({value!r})" if math.isfinite(value) else f"real({'-' * (value < 0)}np.{abs(value)!s})"
 
 
 class _Cuda(_Language):
@@ -73,8 +76,8 @@ _NUMBA = _Numba(
         **{name: f"np.{name}({{0}}, {{1}})" for name in ("maximum", "minimum")},
         "absolute": "abs({0})",
         "power": "np.power({0}, {1})",
-        "floor_divide": "np.floor_divide({0}, {1})",
-        "remainder": "np.remainder({0}, {1})",
+        "floor_divide": "({0} // {1})",
+        "remainder": "({0} % {1})",
         "sign": "np.sign({0})",
         "negative": "-{0}",
         "logical_not": "(not {0})",
@@ -115,7 +118,7 @@ class _Lines(NamedTuple):
 
 
 def _print(outputs: Sequence[Symbol], language: _Language) -> _Lines:
-    order = list(_in_order(outputs))
+    order = list(in_order(outputs))
     uses = Counter(id(used) for users in (*(node.operands for node in order), outputs) for used in users)
     lines = _Lines([], [], set())
     text: dict[int, tuple[str, int]] = {}  # node -> its text and how tightly that binds
@@ -141,27 +144,14 @@ def _print(outputs: Sequence[Symbol], language: _Language) -> _Lines:
     return lines
 
 
-def _in_order(outputs: Sequence[Symbol]) -> Iterator[Symbol]:
-    """Every node once, after its operands."""
-    seen: set[int] = set()
-    stack = [(output, False) for output in reversed(outputs)]
-    while stack:
-        node, operands_done = stack.pop()
-        if operands_done:
-            yield node
-        elif id(node) not in seen:
-            seen.add(id(node))
-            stack.append((node, True))
-            stack.extend((operand, False) for operand in reversed(node.operands))
-
-
 def _text(node: Symbol, text: Mapping[int, tuple[str, int]], language: _Language) -> tuple[str, int]:
     if node.function == "variable":
         return str(node.value), _ATOM
     if node.function == "constant":
         return language.constant(node.value), _ATOM
     function, operands = node.function, node.operands
-    # A truth value among real operands counts as 0 or 1. Comparing two truth values, or choosing between them, needs no cast.
+    # A truth value among real operands counts as 0 or 1. Comparing two truth values, or choosing between
+    # them, needs no cast.
     as_real = not node.is_bool or (function in COMPARISONS and not all(o.is_bool for o in operands))
 
     def operand(k: int, binding: int) -> str:
@@ -173,13 +163,17 @@ def _text(node: Symbol, text: Mapping[int, tuple[str, int]], language: _Language
 
     if function in _INFIX:
         level, sign = _INFIX[function]
-        # Python's & and | bind tighter than comparisons, and its comparisons chain: all of these get brackets.
-        left, right = (level, level + 1) if not node.is_bool else (_ATOM if function in LOGIC else level + 1,) * 2
+        # Python's & and | bind tighter than comparisons, and its comparisons chain: all of these get
+        # brackets.
+        left, right = (
+            (level, level + 1) if not node.is_bool else (_ATOM if function in LOGIC else level + 1,) * 2
+        )
         return f"{operand(0, left)} {sign} {operand(1, right)}", level
     if function == "negative":
         return language.templates[function].format(operand(0, _PREFIX + 1)), _PREFIX
-    # Between the brackets and commas of a call nothing needs brackets; a template that reuses its operands names them.
-    tight = _ATOM if function in (*language.needs_names, "logical_not") else 0
+    # Between the brackets and commas of a call nothing needs brackets; a template that reuses its operands
+    # names them.
+    tight = _ATOM if function in (*language.needs_names, "logical_not", "floor_divide", "remainder") else 0
     arguments = [operand(k, tight) for k in range(len(operands))]
     if not tight:
         arguments = [_unwrapped(argument) for argument in arguments]
@@ -201,7 +195,10 @@ def _unwrapped(content: str) -> str:
 def _check(names: Sequence[str]) -> None:
     for name in names:
         if not name.isidentifier() or _RESERVED.fullmatch(name):
-            raise ValueError(f"{name!r} cannot name an input, a scalar or an output of a kernel: the printed source uses it")
+            raise ValueError(
+                f"{name!r} cannot name an input, a scalar or an output of a kernel: "
+                "the printed source has another use for it"
+            )
 
 
 def numba_source(
@@ -260,7 +257,7 @@ def numba_source(
     <BLANKLINE>
     """
     _check([*inputs, *scalars, *outputs])
-    lines = _print(_with_shared_gaussians(list(outputs.values())), _NUMBA)
+    lines = _print(with_shared_gaussians(list(outputs.values())), _NUMBA)
     read_only = [v for v in inputs if v not in outputs]
     arrays = [*outputs, *read_only]
     kinds = ["written_bool" if symbol.is_bool else "written" for symbol in outputs.values()]
@@ -275,13 +272,17 @@ def numba_source(
     for kind in dict.fromkeys(("read", "written", *kinds)):
         if kind.startswith(("read", "written")):
             element = "boolean" if kind.endswith("bool") else dtype
-            text.append(f'{kind} = types.Array(types.{element}, 1, "C"{", readonly=True" * kind.startswith("read")})')
+            text.append(
+                f'{kind} = types.Array(types.{element}, 1, "C"{", readonly=True" * kind.startswith("read")})'
+            )
     text += ["", ""]
     signature = ", ".join(kinds) + "," * (len(kinds) == 1)
     options = 'cache=True, nogil=True, error_model="numpy", fastmath={"contract"}'
     text += ["@njit(", f"    ({signature}),", f"    {options},", ")"]
     text += [f"def {name}({arguments}):"]
-    text += [f"    {line}".rstrip() for line in _docstring(comment or f"{name} of every element").splitlines()]
+    text += [
+        f"    {line}".rstrip() for line in _docstring(comment or f"{name} of every element").splitlines()
+    ]
     text += [f"    n = {arrays[0]}_array.size"]
     if len(arrays) > 1:
         text += [f"    if {' or '.join(f'{v}_array.size != n' for v in arrays[1:])}:"]
@@ -292,91 +293,6 @@ def numba_source(
     text += [f"        {t} = {content}" for t, _, content in lines.named]
     text += [f"        {v}_array[i] = {content}" for v, content in zip(outputs, lines.outputs, strict=True)]
     return "\n".join(text) + "\n"
-
-
-def _rewritten(outputs: Sequence[Symbol], rule: Callable[[str, tuple[Symbol, ...]], Symbol | None]) -> list[Symbol]:
-    """The same expressions, but for nodes for which the rule knows something better than None."""
-    replaced: dict[int, Symbol] = {}
-    for node in _in_order(outputs):
-        operands = tuple(replaced[id(operand)] for operand in node.operands)
-        better = rule(node.function, operands)
-        replaced[id(node)] = Symbol(node.function, operands, node.value, node.is_bool) if better is None else better
-    return [replaced[id(output)] for output in outputs]
-
-
-def _with_shared_gaussians(outputs: Sequence[Symbol]) -> list[Symbol]:
-    """Compute erf(t) from exp(-t * t) where that is there anyway, and c + c * erf(t) without cancellation."""
-    there = [node for node in _in_order(outputs) if node.function == "exp"]
-
-    def gaussian(t: Symbol) -> Symbol | None:
-        factor, symbols = _factors(t)
-        for node in there:
-            exponent, squares = _factors(node.operands[0])
-            # exp(-x * x / 2) is the Gaussian of t = x / sqrt(2), but for rounding
-            if squares == sorted(symbols * 2) and math.isclose(exponent, -factor * factor, rel_tol=1e-15):
-                return node
-        return None
-
-    def rule(function: str, operands: tuple[Symbol, ...]) -> Symbol | None:
-        if function == "erf":
-            shared = gaussian(operands[0])
-            return None if shared is None else Symbol("erf_given", (operands[0], shared))
-        if function == "add":
-            for one, other in (operands, operands[::-1]):
-                c, product = (1.0, (other,)) if other.function != "multiply" else _split_constant(other)
-                if one.is_constant and one.value == c and product[0].function in ("erf", "erf_given"):
-                    t = product[0].operands[0]
-                    shared = product[0].operands[-1] if product[0].function == "erf_given" else None
-                    return c * Symbol("one_plus_erf", (t, symbolic.exp(-(t * t)) if shared is None else shared))
-        return None
-
-    return _rewritten(outputs, rule)
-
-
-def _split_constant(product: Symbol) -> tuple[float, tuple[Symbol, ...]]:
-    """``(c, (a,))`` for c * a or a * c, else ``(1, (product,))``."""
-    a, b = product.operands
-    if b.is_constant:
-        a, b = b, a
-    return (float(a.value), (b,)) if a.is_constant and not a.is_bool else (1.0, (product,))  # type: ignore[arg-type]
-
-
-def _factors(node: Symbol) -> tuple[float, list[int]]:
-    """A product's constant factor, and its other factors by identity, in order."""
-    if node.is_constant and not node.is_bool:
-        return float(node.value), []  # type: ignore[arg-type]
-    if node.function == "negative":
-        constant, rest = _factors(node.operands[0])
-        return -constant, rest
-    if node.function in ("multiply", "divide"):
-        (a, left), (b, right) = map(_factors, node.operands)
-        if node.function == "multiply":
-            return a * b, sorted(left + right)
-        if not right and b != 0.0:
-            return a / b, left
-    return 1.0, [id(node)]
-
-
-def _without_modulus(outputs: Sequence[Symbol]) -> list[Symbol]:
-    """Write floor_divide and remainder by C's fmod, as NumPy does: the remainder has the sign of the divisor."""
-
-    def rule(function: str, operands: tuple[Symbol, ...]) -> Symbol | None:
-        if function not in ("floor_divide", "remainder"):
-            return None
-        a, b = operands
-        truncated = Symbol("fmod", (a, b))
-        corrected = (truncated != 0.0) & ((b < 0.0) != (truncated < 0.0))
-        if function == "remainder":
-            zero = Symbol("copysign", (Symbol.constant(0.0), b))
-            nonzero = symbolic.where(corrected, truncated + b, truncated)
-            return symbolic.where(truncated == 0.0, zero, nonzero)
-        quotient = (a - truncated) / b - symbolic.where(corrected, 1.0, 0.0)
-        below = symbolic.floor(quotient)
-        nearest = symbolic.where(quotient - below > 0.5, below + 1.0, below)
-        zero = Symbol("copysign", (Symbol.constant(0.0), a / b))
-        return symbolic.where(b == 0.0, a / b, symbolic.where(quotient == 0.0, zero, nearest))
-
-    return _rewritten(outputs, rule)
 
 
 class CudaSource(NamedTuple):
@@ -395,10 +311,11 @@ def cuda_source(
     comment: str = "",
     bools: Sequence[str] = (),
 ) -> CudaSource:
-    """Print an elementwise kernel as the arguments of `cupy.ElementwiseKernel`, for float and double (type ``T``).
+    """Print an elementwise kernel as the arguments of `cupy.ElementwiseKernel`, for ``T`` = float, double.
 
-    The parameters are those of `numba_source`. The kernel is called with the inputs, the scalars, then the outputs. An
-    output with the name of an input is called ``<name>_out``: pass the same array as input and output.
+    The parameters are those of `numba_source`. The kernel is called with the inputs, the scalars, then the
+    outputs. An output with the name of an input is called ``<name>_out``: pass the same array as input and
+    output.
 
     Examples
     --------
@@ -411,10 +328,13 @@ def cuda_source(
     out = T(2.0) * x;
     """
     _check([*inputs, *scalars, *outputs])
-    lines = _print(_without_modulus(list(outputs.values())), _CUDA)
+    lines = _print(without_modulus(list(outputs.values())), _CUDA)
     renamed = [f"{v}_out" if v in inputs else v for v in outputs]
     parameters = [f"{'bool' if v in bools else 'T'} {v}" for v in (*inputs, *scalars)]
-    results = [f"{'bool' if symbol.is_bool else 'T'} {v}" for v, symbol in zip(renamed, outputs.values(), strict=True)]
+    results = [
+        f"{'bool' if symbol.is_bool else 'T'} {v}"
+        for v, symbol in zip(renamed, outputs.values(), strict=True)
+    ]
     text = [f"// {line}" for line in (comment or name).splitlines()]
     text += [f"const {'bool' if is_bool else 'T'} {t} = {content};" for t, is_bool, content in lines.named]
     text += [f"{v} = {content};" for v, content in zip(renamed, lines.outputs, strict=True)]

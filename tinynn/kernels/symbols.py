@@ -1,8 +1,8 @@
 """Scalars that record what is done to them: an operation's formula goes in, an expression comes out.
 
-An elementwise operation is defined once, by lines such as ``xp.tanh(x)`` or ``g * (1.0 - out * out)``. Called with
-NumPy and arrays they compute. Called with `symbolic` and a `Symbol` they build an expression, from which
-the kernels for Numba and CUDA are printed.
+An elementwise operation is defined once, by lines such as ``xp.tanh(x)`` or ``g * (1.0 - out * out)``.
+Called with NumPy and arrays they compute. Called with `symbolic` and a `Symbol` they build an expression,
+from which the kernels for Numba and CUDA are printed.
 
 Equal expressions are one object: ``x * x`` written twice is the same node, so common
 subexpressions need no search.
@@ -28,7 +28,8 @@ from typing import Any
 # Functions of real numbers to a real number, by NumPy's names, and how many arguments they take.
 REAL_FUNCTIONS = {
     "add": 2, "subtract": 2, "multiply": 2, "divide": 2, "negative": 1, "absolute": 1, "sign": 1, "floor": 1,
-    "power": 2, "floor_divide": 2, "remainder": 2, "maximum": 2, "minimum": 2, "sqrt": 1, "exp": 1, "expm1": 1,
+    "power": 2, "floor_divide": 2, "remainder": 2, "maximum": 2, "minimum": 2, "sqrt": 1,
+    "exp": 1, "expm1": 1,
     "log": 1, "log1p": 1, "sin": 1, "cos": 1, "tanh": 1, "erf": 1,
 }  # fmt: skip
 COMPARISONS = ("greater", "greater_equal", "less", "less_equal", "equal", "not_equal")
@@ -38,13 +39,25 @@ _LARGEST_UNROLLED_POWER = 8
 _alive: weakref.WeakValueDictionary[tuple[Any, ...], Symbol] = weakref.WeakValueDictionary()
 
 
+def _binary(function: str) -> tuple[Callable[[Symbol, Any], Symbol], Callable[[Symbol, Any], Symbol]]:
+    """The methods for ``symbol + other`` and, reflected, for ``other + symbol``."""
+    return (lambda self, other: _real(function, self, other)), (
+        lambda self, other: _real(function, other, self)
+    )
+
+
+def _comparison(function: str) -> Callable[[Symbol, Any], Symbol]:
+    return lambda self, other: _compare(function, self, other)
+
+
 class Symbol:
     """A node of a scalar expression: a variable, a constant, or a function of other nodes. Immutable.
 
     Attributes
     ----------
     function : str
-        ``"variable"``, ``"constant"``, ``"where"``, ``"isnan"``, or a key of `REAL_FUNCTIONS`, `COMPARISONS`, `LOGIC`.
+        ``"variable"``, ``"constant"``, ``"where"``, ``"isnan"``, or a key of `REAL_FUNCTIONS`,
+        `COMPARISONS`, `LOGIC`.
     operands : tuple of Symbol
         What the function is applied to.
     value : str, float, bool or None
@@ -53,7 +66,7 @@ class Symbol:
         Whether the node is a truth value; otherwise it is a real number.
     """
 
-    __slots__ = ("function", "operands", "value", "is_bool", "__weakref__")
+    __slots__ = ("function", "operands", "value", "is_bool", "__weakref__")  # noqa: RUF023, as in the key
     __array_ufunc__ = None  # numpy.float64(2) * symbol comes to Symbol.__rmul__ and makes no object array
 
     function: str
@@ -68,7 +81,8 @@ class Symbol:
         value: str | float | bool | None = None,
         is_bool: bool = False,
     ) -> Symbol:
-        # repr tells 0.0 from -0.0 and True from 1.0, and finds NaN again. Operands live as long as the node does.
+        # repr tells 0.0 from -0.0 and True from 1.0, and finds NaN again. Operands live as long as the node
+        # does.
         key = (function, *map(id, operands), repr(value), is_bool)
         node = _alive.get(key)
         if node is None:
@@ -92,9 +106,14 @@ class Symbol:
             return value
         if isinstance(value, bool) or type(value).__name__ in ("bool_", "bool"):
             return Symbol("constant", value=bool(value), is_bool=True)
-        if getattr(value, "ndim", 0) or isinstance(value, (str, bytes, complex)) or not hasattr(value, "__float__"):
+        if (
+            getattr(value, "ndim", 0)
+            or isinstance(value, (str, bytes, complex))
+            or not hasattr(value, "__float__")
+        ):
             raise TypeError(
-                f"an elementwise formula works on one element at a time and takes real numbers, got {value!r}; "
+                f"an elementwise formula works on one element at a time and takes real numbers, "
+                f"got {value!r}; "
                 "pass an array as a further input of the operation instead"
             )
         return Symbol("constant", value=float(value))
@@ -125,59 +144,30 @@ class Symbol:
     def __bool__(self) -> bool:
         raise TypeError(
             f"the truth value of {_shortened(self)} is not known while a formula is being recorded; "
-            "an elementwise formula must not branch on a value: use xp.where(condition, a, b), and &, |, ~ for and, or, not"
+            "an elementwise formula must not branch on a value: use xp.where(condition, a, b), "
+            "and &, |, ~ for and, or, not"
         )
 
     def _no_number(self, *_: object) -> Any:
         raise TypeError(
             f"{_shortened(self)} has no numeric value while a formula is being recorded; "
-            "an elementwise formula must not turn a value into a Python number: use the functions of xp instead"
+            "an elementwise formula must not turn a value into a Python number: use the "
+            "functions of xp instead"
         )
 
     __float__ = __int__ = __index__ = __complex__ = __round__ = __trunc__ = __ceil__ = __floor__ = _no_number
     __iter__ = __len__ = __getitem__ = _no_number
 
-    def __add__(self, other: Any) -> Symbol:
-        return _real("add", self, other)
-
-    def __radd__(self, other: Any) -> Symbol:
-        return _real("add", other, self)
-
-    def __sub__(self, other: Any) -> Symbol:
-        return _real("subtract", self, other)
-
-    def __rsub__(self, other: Any) -> Symbol:
-        return _real("subtract", other, self)
-
-    def __mul__(self, other: Any) -> Symbol:
-        return _real("multiply", self, other)
-
-    def __rmul__(self, other: Any) -> Symbol:
-        return _real("multiply", other, self)
-
-    def __truediv__(self, other: Any) -> Symbol:
-        return _real("divide", self, other)
-
-    def __rtruediv__(self, other: Any) -> Symbol:
-        return _real("divide", other, self)
-
-    def __floordiv__(self, other: Any) -> Symbol:
-        return _real("floor_divide", self, other)
-
-    def __rfloordiv__(self, other: Any) -> Symbol:
-        return _real("floor_divide", other, self)
-
-    def __mod__(self, other: Any) -> Symbol:
-        return _real("remainder", self, other)
-
-    def __rmod__(self, other: Any) -> Symbol:
-        return _real("remainder", other, self)
-
-    def __pow__(self, other: Any) -> Symbol:
-        return _real("power", self, other)
-
-    def __rpow__(self, other: Any) -> Symbol:
-        return _real("power", other, self)
+    __add__, __radd__ = _binary("add")
+    __sub__, __rsub__ = _binary("subtract")
+    __mul__, __rmul__ = _binary("multiply")
+    __truediv__, __rtruediv__ = _binary("divide")
+    __floordiv__, __rfloordiv__ = _binary("floor_divide")
+    __mod__, __rmod__ = _binary("remainder")
+    __pow__, __rpow__ = _binary("power")
+    __gt__, __ge__ = _comparison("greater"), _comparison("greater_equal")
+    __lt__, __le__ = _comparison("less"), _comparison("less_equal")
+    __eq__, __ne__ = _comparison("equal"), _comparison("not_equal")  # type: ignore[assignment]
 
     def __neg__(self) -> Symbol:
         return _real("negative", self)
@@ -187,24 +177,6 @@ class Symbol:
 
     def __abs__(self) -> Symbol:
         return _real("absolute", self)
-
-    def __gt__(self, other: Any) -> Symbol:
-        return _compare("greater", self, other)
-
-    def __ge__(self, other: Any) -> Symbol:
-        return _compare("greater_equal", self, other)
-
-    def __lt__(self, other: Any) -> Symbol:
-        return _compare("less", self, other)
-
-    def __le__(self, other: Any) -> Symbol:
-        return _compare("less_equal", self, other)
-
-    def __eq__(self, other: Any) -> Symbol:  # type: ignore[override]
-        return _compare("equal", self, other)
-
-    def __ne__(self, other: Any) -> Symbol:  # type: ignore[override]
-        return _compare("not_equal", self, other)
 
     def __and__(self, other: Any) -> Symbol:
         return _bitwise("&", "logical_and", self, other)
@@ -239,7 +211,7 @@ def _real(function: str, *arguments: Any) -> Symbol:
 
 
 def _fold(function: str, values: list[float]) -> float | None:
-    """The function of constants; None where Python raises (1/0) and the kernel's IEEE arithmetic must answer."""
+    """The function of constants; None where Python raises (1/0) and IEEE arithmetic has an answer."""
     try:
         return float(_FOLDED[function](*values)) if function in _FOLDED else None
     except (ArithmeticError, ValueError, TypeError):
@@ -314,7 +286,9 @@ def _truth(value: Any) -> Symbol:
 def _bitwise(sign: str, function: str, *arguments: Any) -> Symbol:
     for argument in map(Symbol.constant, arguments):
         if not argument.is_bool:
-            raise TypeError(f"{sign} joins truth values, such as x > 0; {_shortened(argument)} is a real number")
+            raise TypeError(
+                f"{sign} joins truth values, such as x > 0; {_shortened(argument)} is a real number"
+            )
     return _logic(function, *arguments)
 
 
@@ -357,12 +331,30 @@ class SymbolicNamespace:
             return _function(name, LOGIC[name], _logic)
         raise AttributeError(
             f"elementwise formulas have no xp.{name}; they know: "
-            + ", ".join(sorted({*REAL_FUNCTIONS, *COMPARISONS, *LOGIC, "abs", "isnan", "square", "true_divide", "where"}))
+            + ", ".join(
+                sorted(
+                    {
+                        *REAL_FUNCTIONS,
+                        *COMPARISONS,
+                        *LOGIC,
+                        "abs",
+                        "isnan",
+                        "normal_cdf",
+                        "square",
+                        "true_divide",
+                        "where",
+                    }
+                )
+            )
         )
 
     def abs(self, x: Any) -> Symbol:
         """|x|."""
         return _real("absolute", x)
+
+    def normal_cdf(self, x: Any) -> Symbol:
+        """The normal distribution function, (1 + erf(x / sqrt 2)) / 2."""
+        return 0.5 * _real("erf", x * math.sqrt(0.5)) + 0.5
 
     def square(self, x: Any) -> Symbol:
         """x * x."""

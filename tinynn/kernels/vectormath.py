@@ -1,4 +1,4 @@
-"""Scalar functions for the printed kernels, written so that LLVM can vectorise the loops they are inlined into.
+"""Scalar functions for the printed kernels, written so that LLVM can vectorise the loops around them.
 
 The C library's `exp`, `tanh`, `erf` are calls, one per element, and a loop with a call stays scalar.
 The functions here hold no call, no table and no branch: range reduction, one polynomial (Horner's scheme),
@@ -11,22 +11,28 @@ last place (ULP), against 50 digit arithmetic over the whole range including den
 function  float64  float32  how
 ========  =======  =======  ==================================================================
 exp       1.0      1.0      2**k * exp(r), |r| <= log(2)/2; underflow is gradual
-expm1     2.0      2.0      2**k * expm1(r) + (2**k - 1)
+expm1     2.0      1.5      2**k * expm1(r) + (2**k - 1)
 log       1.0      1.0      k * log(2) + 2 atanh(s), s = (m - 1) / (m + 1)
 log1p     1.5      1.5      as log, with the rounding error of 1 + x carried along
-tanh      3.0      3.0      t / (t + 2), t = expm1(2 |x|)
-erf       2.0      2.0      x + x P(x**2) for |x| < 0.85, else 1 - exp(-x**2) Q(|x|)
+tanh      2.5      2.5      t / (t + 2), t = expm1(2 |x|)
+erf       1.5      1.5      x + x P(x**2) for |x| < 0.85, else 1 - exp(-x**2) Q(|x|)
 ========  =======  =======  ==================================================================
 
 All follow IEEE 754 and NumPy at signed zeros, infinities and NaN. The polynomials are minimax
 fits of the relative error of the final result (Remez exchange, 50 digits), made for this file.
 
-`erf` calls `exp(-(x * x))`: a kernel which also needs that Gaussian (GELU's derivative does) pays for one
-exponential only, because LLVM sees the same instructions twice and keeps one.
+An expression which also needs the Gaussian exp(-x**2), as GELU's derivative does, gets `erf_given`, so that
+it pays for one exponential only; and 1 + erf(x) becomes `one_plus_erf`, which needs no second polynomial and
+does not cancel for negative `x` (its relative error there grows as exp(x**2 / 2) eps; as written it grows as
+exp(x**2) eps).
+
+Sine and cosine are left to the C library: to be right for large arguments they need a reduction with a
+thousand bits of pi, which is a table or a branch.
 
 References
 ----------
-.. [1] W. J. Cody, W. Waite, "Software Manual for the Elementary Functions", Prentice-Hall, 1980 (two-part reduction).
+.. [1] W. J. Cody, W. Waite, "Software Manual for the Elementary Functions", Prentice-Hall, 1980 (two-part
+reduction).
 .. [2] J.-M. Muller et al., "Handbook of Floating-Point Arithmetic", 2nd ed., Birkhaeuser, 2018.
 """
 
@@ -35,8 +41,10 @@ import math
 from numba import njit
 
 from tinynn.kernels.floatbits import constant, like, polynomial, power_of_two, scale, split
+
 # No nnan, ninf (special values must come out right), no nsz (so must signed zeros), no reassoc (it breaks the
-# two-part reduction). `contract` lets a product and a sum become one fused instruction; nothing here depends on it.
+# two-part reduction). `contract` lets a product and a sum become one fused instruction; nothing here depends
+# on it.
 compiled = njit(error_model="numpy", fastmath={"contract"}, forceinline=True)
 
 INF = float("inf")
@@ -55,11 +63,13 @@ SMALLEST_NORMAL = constant(2.0**-1022, 2.0**-126)
 # (exp(r) - 1 - r) / r**2 for |r| <= log(2)/2
 EXP_TAIL = polynomial(
     double=(
-        0.5000000000000011, 0.16666666666666408, 0.04166666666652998, 0.008333333333496819, 0.0013888888943711071,
+        0.5000000000000011, 0.16666666666666408, 0.04166666666652998, 0.008333333333496819,
+        0.0013888888943711071,
         0.00019841269502135817, 2.480149298674564e-05, 2.755758974597889e-06, 2.763029655424092e-07,
         2.4999175144589792e-08,
     ),
-    single=(0.4999999403953552, 0.1666652113199234, 0.04166838899254799, 0.00836874544620514, 0.0013814540579915047),
+    single=(0.4999999403953552, 0.1666652113199234, 0.04166838899254799, 0.00836874544620514,
+    0.0013814540579915047),
 )  # fmt: skip
 # (2 atanh(s) / s - 2) / s**2, a polynomial in s**2, for |s| <= (sqrt(2) - 1) / (sqrt(2) + 1)
 LOG_TAIL = polynomial(
@@ -77,7 +87,8 @@ ERF_SMALL = polynomial(
         1.6398394873058896e-06, -1.5692388541635266e-07, 1.0662650948099455e-08,
     ),
     single=(
-        0.12837916612625122, -0.3761257231235504, 0.11282717436552048, -0.02680255100131035, 0.005051097366958857,
+        0.12837916612625122, -0.3761257231235504, 0.11282717436552048, -0.02680255100131035,
+        0.005051097366958857,
         -0.0006315126665867865,
     ),
 )  # fmt: skip
@@ -85,7 +96,8 @@ ERF_SMALL = polynomial(
 ERF_LARGE = polynomial(
     double=(
         0.17900115118120968, 0.6524671201004216, 0.9824152067947387, 1.200927471035509, 1.1466541979406897,
-        0.7805450704567977, 0.2733937634015129, -0.09185444646807019, -0.14646161269247981, -0.044955391548346824,
+        0.7805450704567977, 0.2733937634015129, -0.09185444646807019, -0.14646161269247981,
+        -0.044955391548346824,
         0.11391306708053883, -0.03652341947187479,
     ),
     single=(
@@ -93,12 +105,15 @@ ERF_LARGE = polynomial(
         0.9583405256271362,
     ),
 )  # fmt: skip
-# exp(x**2) * (1 - erf(x)) for x >= 0, a polynomial in 3 / (3 + x) - 1/2; its relative error matters less for larger x
+# exp(x**2) * (1 - erf(x)) for x >= 0, a polynomial in 3 / (3 + x) - 1/2; its relative error matters less for
+# larger x
 SCALED_COMPLEMENT = polynomial(
     double=(
         0.17900115118138984, 0.6524671200860875, 0.9824152068492686, 1.2009274919925974, 1.146653395445641,
-        0.7805599781515655, 0.27322467186910043, -0.09059090239806582, -0.15284992109638834, -0.023192437192178228,
-        0.06589565705885186, 0.024490175246674257, -0.025583928849892572, -0.03575032490230341, 0.05280434287702902,
+        0.7805599781515655, 0.27322467186910043, -0.09059090239806582, -0.15284992109638834,
+        -0.023192437192178228,
+        0.06589565705885186, 0.024490175246674257, -0.025583928849892572, -0.03575032490230341,
+        0.05280434287702902,
         -0.026638850303259767, 0.005146699371061917,
     ),
     single=(
@@ -109,7 +124,7 @@ SCALED_COMPLEMENT = polynomial(
 
 
 @compiled
-def exp(x):  # type: ignore[no-untyped-def]
+def exp(x):
     """e**x, by e**x = 2**k e**r with k the integer nearest to x / log(2)."""
     bounded = LARGEST_EXPONENT(x) if x > LARGEST_EXPONENT(x) else x
     bounded = SMALLEST_EXPONENT(x) if bounded < SMALLEST_EXPONENT(x) else bounded
@@ -120,7 +135,7 @@ def exp(x):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def expm1(x):  # type: ignore[no-untyped-def]
+def expm1(x):
     """e**x - 1 without cancellation, by 2**k (e**r - 1) + (2**k - 1)."""
     bounded = LARGEST_EXPONENT(x) if x > LARGEST_EXPONENT(x) else x
     bounded = like(x, -40.0) if bounded < like(x, -40.0) else bounded
@@ -133,7 +148,7 @@ def expm1(x):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def tanh(x):  # type: ignore[no-untyped-def]
+def tanh(x):
     """(e**2x - 1) / (e**2x + 1), as t / (t + 2) with t = expm1(2 |x|)."""
     doubled = abs(x) * like(x, 2.0)
     bounded = like(x, 44.0) if doubled > like(x, 44.0) else doubled  # 1 to the last bit beyond
@@ -146,7 +161,7 @@ def tanh(x):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def log_of_parts(f, k):  # type: ignore[no-untyped-def]
+def log_of_parts(f, k):
     """log((1 + f) * 2**k) for sqrt(1/2) <= 1 + f < sqrt(2), by log(1 + f) = 2 atanh(f / (2 + f))."""
     s = f / (like(f, 2.0) + f)
     z = s * s
@@ -156,7 +171,7 @@ def log_of_parts(f, k):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def log(x):  # type: ignore[no-untyped-def]
+def log(x):
     """Natural logarithm: -inf at zero, NaN below."""
     subnormal = x < SMALLEST_NORMAL(x)
     m, k, _ = split(x * like(x, 2.0**54) if subnormal else x)
@@ -167,12 +182,15 @@ def log(x):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def log1p(x):  # type: ignore[no-untyped-def]
+def log1p(x):
     """log(1 + x) without cancellation: what rounding 1 + x took away is added again."""
     rounded = like(x, 1.0) + x
     m, k, inverse_power = split(rounded)
     lost = (x - (rounded - like(x, 1.0))) * inverse_power
-    result = log_of_parts((m - like(x, 1.0)) + lost, k)
+    f = m - like(x, 1.0)
+    result = log_of_parts(
+        f + lost if k < like(x, 64.0) else f, k
+    )  # 2**-k may underflow beyond, where nothing is lost
     result = x if abs(x) < TINY(x) else result  # keeps -0.0
     result = result if x < like(x, INF) else x  # inf and NaN
     result = like(x, -INF) if rounded == like(x, 0.0) else result
@@ -180,7 +198,7 @@ def log1p(x):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def erf_given(x, gaussian):  # type: ignore[no-untyped-def]
+def erf_given(x, gaussian):
     """erf(x), from x and exp(-x**2)."""
     size = abs(x)
     near = size + size * ERF_SMALL(x * x)
@@ -190,13 +208,13 @@ def erf_given(x, gaussian):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def erf(x):  # type: ignore[no-untyped-def]
+def erf(x):
     """2 / sqrt(pi) times the integral of exp(-t**2) from 0 to x."""
     return erf_given(x, exp(-(x * x)))
 
 
 @compiled
-def one_plus_erf(x, gaussian):  # type: ignore[no-untyped-def]
+def one_plus_erf(x, gaussian):
     """1 + erf(x), from x and exp(-x**2), without cancellation for negative x."""
     argument = like(x, 3.0) / (like(x, 3.0) + abs(x)) - like(x, 0.5)
     tail = gaussian * SCALED_COMPLEMENT(argument)

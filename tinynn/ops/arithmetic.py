@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
+
+import numpy as np
 
 from tinynn.autodiff import apply
 from tinynn.ops.base import Elementwise
@@ -110,6 +113,20 @@ class Power(Elementwise):
         return g * (p * nonzero(x, g) ** (p - 1))
 
 
+class Exponential(Elementwise):
+    """out = base**x for a number base >= 0,   d out/dx = out log base   (0 where base = 0)"""
+
+    def __init__(self, base: float) -> None:
+        self.base = base
+
+    def forward(self, xp, x):
+        return self.base**x
+
+    def grad_x(self, g, *, out):
+        base = self.base
+        return g * (out * (math.log(base) if base > 0 else 0.0 if base == 0 else math.nan))
+
+
 class FloorDivide(Elementwise):
     """out = floor(a / b); flat between its jumps, so its derivative is 0"""
 
@@ -185,6 +202,8 @@ def nonzero(d: Any, g: Any) -> Any:
     Where `tinynn.where` has not taken a branch, the branch gets the cotangent 0. If its derivative is infinite
     there (1/x, log or sqrt at 0), the product 0 * inf would put a NaN into the sum; 0 / 1 does not.
     """
+    if isinstance(d, (int, float)):
+        return d if d else equal(g, 0.0)  # bools, as 0 and 1, leave a float32 cotangent float32
     from tinynn.ops.elementwise import where
 
     return where(logical_and(equal(d, 0.0), equal(g, 0.0)), 1.0, d)
@@ -266,7 +285,9 @@ def power(a: Any, b: Any) -> Any:
     tensor([1., 4., 9.])
     """
     if isinstance(b, (int, float)):
-        return apply(Power(b), a)
+        return apply(Power(b.item() if isinstance(b, np.generic) else b), a)
+    if isinstance(a, (int, float)):
+        return apply(Exponential(a.item() if isinstance(a, np.generic) else a), b)
     return apply(_POW, a, b)
 
 
@@ -427,7 +448,7 @@ def rdiv(x: Any, other: Any) -> Any:
 
 def rpow(x: Any, other: Any) -> Any:
     """other**x"""
-    return apply(_POW, other, x)
+    return power(other, x)
 
 
 def rfloordiv(x: Any, other: Any) -> Any:

@@ -39,7 +39,8 @@ class Op:
     Class attributes that a subclass sets
     -------------------------------------
     broadcasts : inputs are broadcast against each other as NumPy does; the engine sums the gradients back
-    linear : the output is linear in all differentiable inputs together (forward mode runs ``forward`` on tangents)
+    linear : the output is linear in all differentiable inputs together (forward mode runs ``forward`` on tangents;
+        with several inputs, of which some may not move, the op has a method ``tangent``)
     derived : names of the arrays that ``forward`` returns after ``out`` for the gradients to use. Where they
         depend on an input differentiably, a method of that name says how, in the library's own operations, and
         derivatives of derivatives go through it; without such a method they are constants (masks, indices).

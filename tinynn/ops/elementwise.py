@@ -63,6 +63,16 @@ class Sqrt(Elementwise):
         return g / (2.0 * nonzero(out, g))
 
 
+class Square(Elementwise):
+    """out = x**2,   d out/dx = 2 x"""
+
+    def forward(self, xp, x):
+        return x * x
+
+    def grad_x(self, g, *, x):
+        return g * (2.0 * x)
+
+
 class Abs(Elementwise):
     """out = |x|,   d out/dx = sign(x), and 0 at 0"""
 
@@ -147,6 +157,16 @@ class Erf(Elementwise):
         return g * (2.0 / math.sqrt(math.pi) * exp(-(x * x)))
 
 
+class NormalCDF(Elementwise):
+    """out = Phi(x) = (1 + erf(x/sqrt 2))/2, the normal distribution;   d out/dx = exp(-x**2/2)/sqrt(2 pi)"""
+
+    def forward(self, xp, x):
+        return xp.normal_cdf(x)
+
+    def grad_x(self, g, *, x):
+        return g * (exp(x * x * -0.5) * _INVERSE_SQRT_2PI)
+
+
 class Maximum(Elementwise):
     """out = the larger of a and b;   d out/da = 1 where a > b, 1/2 where a = b, else 0"""
 
@@ -154,10 +174,10 @@ class Maximum(Elementwise):
         return xp.maximum(a, b)
 
     def grad_a(self, g, *, a, b):
-        return g * _share(b, a)
+        return _share(g, b, a)
 
     def grad_b(self, g, *, a, b):
-        return g * _share(a, b)
+        return _share(g, a, b)
 
 
 class Minimum(Elementwise):
@@ -167,10 +187,10 @@ class Minimum(Elementwise):
         return xp.minimum(a, b)
 
     def grad_a(self, g, *, a, b):
-        return g * _share(a, b)
+        return _share(g, a, b)
 
     def grad_b(self, g, *, a, b):
-        return g * _share(b, a)
+        return _share(g, b, a)
 
 
 class Where(Elementwise):
@@ -206,7 +226,7 @@ class LeakyReLU(Elementwise):
         return xp.where(x > 0.0, x, self.slope * x)
 
     def grad_x(self, g, *, x):
-        return g * where(less(0.0, x), 1.0, self.slope)
+        return where(less(0.0, x), g, g * self.slope)
 
 
 class ELU(Elementwise):
@@ -229,16 +249,15 @@ class ELU(Elementwise):
 class GELU(Elementwise):
     """out = x Phi(x),   d out/dx = Phi(x) + x phi(x)
 
-    with Phi(x) = (1 + erf(x/sqrt 2))/2 and phi(x) = exp(-x**2/2)/sqrt(2 pi), the normal distribution
+    with the normal distribution function Phi and its density phi(x) = exp(-x**2/2)/sqrt(2 pi)
     (Hendrycks & Gimpel, arXiv:1606.08415).
     """
 
     def forward(self, xp, x):
-        return x * (0.5 * xp.erf(x * _SQRT_HALF) + 0.5)
+        return x * xp.normal_cdf(x)
 
     def grad_x(self, g, *, x):
-        phi = exp(x * x * -0.5) * _INVERSE_SQRT_2PI
-        return g * (0.5 * erf(x * _SQRT_HALF) + 0.5 + x * phi)
+        return g * (normal_cdf(x) + x * exp(x * x * -0.5) * _INVERSE_SQRT_2PI)
 
 
 class GELUTanh(Elementwise):
@@ -285,14 +304,14 @@ class StopGradient(Elementwise):
         return x
 
 
-_SQRT_HALF = math.sqrt(0.5)
 _INVERSE_SQRT_2PI = 1.0 / math.sqrt(2.0 * math.pi)
 _SQRT_2_OVER_PI = math.sqrt(2.0 / math.pi)
 SELU_ALPHA = 1.6732632423543772  # Klambauer et al., arXiv:1706.02515: fixed point of mean 0 and variance 1
 SELU_SCALE = 1.0507009873554805
 
 _EXP, _EXPM1, _LOG, _LOG1P, _SQRT, _ABS, _SIGN, _FLOOR = Exp(), Expm1(), Log(), Log1p(), Sqrt(), Abs(), Sign(), Floor()
-_SIN, _COS, _TANH, _SIGMOID, _ERF = Sin(), Cos(), Tanh(), Sigmoid(), Erf()
+_SIN, _COS, _TANH, _SIGMOID, _ERF, _NORMAL_CDF = Sin(), Cos(), Tanh(), Sigmoid(), Erf(), NormalCDF()
+_SQUARE = Square()
 _MAXIMUM, _MINIMUM, _WHERE, _STOP = Maximum(), Minimum(), Where(), StopGradient()
 _RELU, _SELU, _GELU, _GELU_TANH, _SILU, _SOFTPLUS = (
     ReLU(),
@@ -304,9 +323,9 @@ _RELU, _SELU, _GELU, _GELU_TANH, _SILU, _SOFTPLUS = (
 )
 
 
-def _share(low: Any, high: Any) -> Any:
-    """How much of the cotangent goes to ``high``: 1 where low < high, 1/2 at a tie, else 0."""
-    return where(less(low, high), 1.0, where(equal(low, high), 0.5, 0.0))
+def _share(g: Any, low: Any, high: Any) -> Any:
+    """What part of the cotangent goes to ``high``: all where low < high, half at a tie, else nothing."""
+    return where(less(low, high), g, where(equal(low, high), g * 0.5, 0.0))
 
 
 def exp(x: Any) -> Any:
@@ -378,7 +397,7 @@ def square(x: Any) -> Any:
     >>> tinynn.square(tinynn.tensor([2.0, -3.0]))
     tensor([4., 9.])
     """
-    return x * x
+    return apply(_SQUARE, x)
 
 
 def abs(x: Any) -> Any:
@@ -475,6 +494,18 @@ def erf(x: Any) -> Any:
     tensor([0.        , 0.84270079])
     """
     return apply(_ERF, x)
+
+
+def normal_cdf(x: Any) -> Any:
+    """Distribution function of the standard normal distribution, of each element.
+
+    Examples
+    --------
+    >>> import tinynn
+    >>> tinynn.normal_cdf(tinynn.tensor([0.0, 1.0]))
+    tensor([0.5       , 0.84134475])
+    """
+    return apply(_NORMAL_CDF, x)
 
 
 def maximum(a: Any, b: Any) -> Any:

@@ -73,7 +73,7 @@ class Max(Op):
         return sum(tangents[0] * self._share(x, out), self.axis, self.keepdims)
 
     def _share(self, x, out):
-        largest = equal(x, reshape(out, kept_shape(x.shape, self.axis))) * 1.0
+        largest = equal(x, reshape(out, kept_shape(x.shape, self.axis))).astype(x.dtype)
         return largest / sum(largest, self.axis, keepdims=True)
 
 

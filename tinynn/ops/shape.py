@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from tinynn.autodiff import apply, undo_broadcast
+from tinynn.backends.dispatch import namespace_of
 from tinynn.ops.base import Op
 
 Shape = tuple[int, ...]
@@ -82,6 +83,14 @@ class Concatenate(Op):
     def grad_xs(self, g, i):
         start = int(np.sum(self.lengths[:i]))
         return g[(slice(None),) * self.axis + (slice(start, start + self.lengths[i]),)]
+
+    def tangent(self, tangents):
+        """Forward mode: join the tangents, with zeros for the inputs that do not move."""
+        model = next(t for t in tangents if t is not None)
+        array = getattr(model, "array", model)
+        xp, before, after = namespace_of((array,)), model.shape[: self.axis], model.shape[self.axis + 1 :]
+        still = [xp.zeros((*before, n, *after), array.dtype) for n in self.lengths]
+        return apply(self, *[zero if t is None else t for t, zero in zip(tangents, still, strict=True)])
 
 
 class Pad(Op):

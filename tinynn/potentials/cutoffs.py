@@ -41,7 +41,7 @@ class Cosine:
 class Polynomial:
     """f(r) = 1 + γ (r/rc)^(γ+1) - (γ+1) (r/rc)^γ for r < rc, else 0.
 
-    Khorshidi & Peterson, Comput. Phys. Commun. 207, 310 (2016), eq. (6). A larger γ keeps more weight near the cutoff.
+    Khorshidi & Peterson, Comput. Phys. Commun. 207, 310 (2016). A larger γ keeps more weight near the cutoff.
 
     Parameters
     ----------

@@ -1,6 +1,7 @@
 """The symmetry functions themselves: which neighbours they see, and their parameters.
 
-Behler, J. Chem. Phys. 134, 074106 (2011). Lengths are in the unit of the positions, ``eta`` in its inverse square.
+Behler, J. Chem. Phys. 134, 074106 (2011). Lengths are in the unit of the positions, ``eta`` in its
+inverse square.
 """
 
 from __future__ import annotations
@@ -41,9 +42,9 @@ class G2:
 
 @dataclass(frozen=True)
 class G5:
-    """Angular: G5_i = 2^(1-ζ) Σ_{j<k} (1 + λ cos θ_ijk)^ζ R(r_ij) R(r_ik), R(r) = exp(-η (r - r_s)²) f_c(r). (Eq. 9.)
+    """Angular: G5_i = 2^(1-ζ) Σ_{j<k} (1 + λ cos θ_ijk)^ζ R(r_ij) R(r_ik). (Eq. 9.)
 
-    Each pair of neighbours counts once.
+    R(r) = exp(-η (r - r_s)²) f_c(r) is the summand of `G2`. Each pair of neighbours counts once.
 
     Parameters
     ----------
@@ -69,9 +70,13 @@ class G5:
         _check_radial(self)
         name = type(self).__name__
         if not isinstance(self.neighbors, tuple) or len(self.neighbors) != 2:
-            raise ValueError(f"{name}: neighbors is a pair of species such as ('O', 'Pd'), got {self.neighbors!r}")
+            raise ValueError(
+                f"{name}: neighbors is a pair of species such as ('O', 'Pd'), got {self.neighbors!r}"
+            )
         if not (math.isfinite(self.zeta) and self.zeta >= 1.0):
-            raise ValueError(f"{name}: zeta must be at least 1 (below, the slope is infinite), got {self.zeta}")
+            raise ValueError(
+                f"{name}: zeta must be at least 1 (below, the slope is infinite), got {self.zeta}"
+            )
         if self.lambda_ not in (-1, 1):
             raise ValueError(f"{name}: lambda_ must be 1 or -1, got {self.lambda_}")
 

@@ -14,8 +14,10 @@ LOOP = {"error_model": "numpy", "nogil": True, "cache": True}
 
 
 @njit(**LOOP)
-def _near(i, atoms, cell, inverse, shifts, cutoff, index, vectors, distances):
-    """List the images within the cutoff of atom i; return how many there are (stored as far as there is room)."""
+def _near(i, atoms, lattice, cutoff, near):
+    """List the images within the cutoff of atom i, as far as there is room; return how many there are."""
+    cell, inverse, shifts = lattice.cell, lattice.inverse, lattice.shifts
+    index, vectors, distances = near
     count = 0
     for j in range(atoms.shape[0]):
         d0 = atoms[j, 0] - atoms[i, 0]
@@ -42,30 +44,37 @@ def _near(i, atoms, cell, inverse, shifts, cutoff, index, vectors, distances):
 
 
 @njit(**LOOP)
-def most_neighbors(positions, frozen, centers, cell, inverse, shifts, cutoff):
-    """Return the largest number of neighbours of a centre, and the first configuration where two atoms coincide (or -1)."""
+def _room_for(count):
+    """Make room for the indices, displacements and distances of neighbours."""
+    return np.empty(count, np.int64), np.empty((count, 3)), np.empty(count)
+
+
+@njit(**LOOP)
+def most_neighbors(positions, frozen, centers, lattice, cutoff):
+    """Return the largest number of neighbours, and the first configuration where atoms coincide, or -1."""
     n, moving = positions.shape[:2]
     atoms = np.empty((moving + frozen.shape[0], 3))
     atoms[moving:] = frozen
-    room = atoms.shape[0] * shifts.shape[0]
-    index, vectors, distances = np.empty(room, np.int64), np.empty((room, 3)), np.empty(room)
+    near = _room_for(atoms.shape[0] * lattice.shifts.shape[0])
     most = 0
     for c in range(n):
         atoms[:moving] = positions[c]
         for i in centers:
-            count = _near(i, atoms, cell, inverse, shifts, cutoff, index, vectors, distances)
+            count = _near(i, atoms, lattice, cutoff, near)
             most = max(most, count)
             for k in range(count):
-                if distances[k] < 1e-10:
+                if near[2][k] < 1e-10:
                     return most, c
     return most, -1
 
 
 @njit(**LOOP)
-def _gaussian(r, eta, shift, cutoff, kind, gamma):
+def _gaussian(r, parameters, cutoff_function):
     """exp(-eta (r - shift)**2) times the cutoff function, and its derivative."""
+    eta, shift, cutoff = parameters[0], parameters[1], parameters[2]
     if r >= cutoff:
         return 0.0, 0.0
+    kind, gamma = cutoff_function
     x = r / cutoff
     if kind == 0:
         f = 0.5 * (math.cos(math.pi * x) + 1.0)
@@ -94,109 +103,104 @@ def _power(base, exponent):
 
 
 @njit(**LOOP)
-def _add(jacobian, feature, j, moving, factor, d):
+def _add(jacobian, feature, j, factor, d):
     """Add factor * d to dG/dr_j, if atom j moves."""
-    if j < moving:
+    if j < jacobian.shape[1]:
         jacobian[feature, j, 0] += factor * d[0]
         jacobian[feature, j, 1] += factor * d[1]
         jacobian[feature, j, 2] += factor * d[2]
 
 
 @njit(**LOOP)
-def _radial(i, moving, count, index, vectors, distances, species, radial, R, dR, values, jacobian, wanted):
+def _add_radial(i, count, near, species, tables, R, dR, values, jacobian, wanted):
     """G2 = sum over j of R(r_ij)."""
-    for q in range(radial.shape[0]):
-        kind, u, feature = radial[q, 0], radial[q, 1], radial[q, 2]
+    index, vectors, distances = near
+    for kind, u, feature in tables.radial:
         for j in range(count):
             if species[index[j]] == kind and R[j, u] != 0.0:
                 values[feature] += R[j, u]
                 if wanted:
                     slope = dR[j, u] / distances[j]
-                    _add(jacobian, feature, index[j], moving, slope, vectors[j])
-                    _add(jacobian, feature, i, moving, -slope, vectors[j])
+                    _add(jacobian, feature, index[j], slope, vectors[j])
+                    _add(jacobian, feature, i, -slope, vectors[j])
 
 
 @njit(**LOOP)
-def _angular(
-    i, moving, count, index, vectors, distances, species, gaussians, angles, angular, pairs, R, dR, kind, gamma,
-    values, jacobian, wanted, A, dA, third,
-):  # fmt: skip
-    """G5 = sum over j < k of A(cos) R(r_ij) R(r_ik), with A(c) = 2**(1 - zeta) (1 + lambda c)**zeta; G4 = ... R(r_jk)."""
+def _add_angular(i, count, near, species, tables, cutoff_function, R, dR, A, dA, values, jacobian, wanted):
+    """G5 = sum over j < k of A(cos) R(r_ij) R(r_ik), with A(c) = 2**(1 - zeta) (1 + lambda c)**zeta."""
+    index, vectors, distances = near
+    djk = np.empty(3)
     for j in range(count):
         for k in range(j):
-            a_kind, b_kind = species[index[j]], species[index[k]]
-            if a_kind < 0 or b_kind < 0:  # a moving atom of a species that no function names
+            kind_j, kind_k = species[index[j]], species[index[k]]
+            if kind_j < 0 or kind_k < 0:  # a moving atom of a species that no function names
                 continue
-            begin, end = pairs[a_kind, b_kind]
+            begin, end = tables.pairs[kind_j, kind_k, 0], tables.pairs[kind_j, kind_k, 1]
             if begin == end:
                 continue
             rj, rk = distances[j], distances[k]
             dj, dk = vectors[j], vectors[k]
             inverse = 1.0 / (rj * rk)
             cosine = (dj[0] * dk[0] + dj[1] * dk[1] + dj[2] * dk[2]) * inverse
-            for v in range(angles.shape[0]):
-                base = max(1.0 + angles[v, 0] * cosine, 0.0)
-                below = _power(base, angles[v, 1] - 1.0) * 2.0 ** (1.0 - angles[v, 1])
+            for v in range(A.size):
+                sign, zeta = tables.angles[v, 0], tables.angles[v, 1]
+                base = max(1.0 + sign * cosine, 0.0)
+                below = _power(base, zeta - 1.0) * 2.0 ** (1.0 - zeta)
                 A[v] = below * base
-                dA[v] = below * angles[v, 1] * angles[v, 0]
+                dA[v] = below * zeta * sign
             for q in range(begin, end):
-                u, v, feature = angular[q, 0], angular[q, 1], angular[q, 2]
+                u, v, feature, is_g4 = tables.angular[q]
                 a, b = R[j, u], R[k, u]
                 if a == 0.0 or b == 0.0:
                     continue
-                far, dfar = 1.0, 0.0
-                if angular[q, 3]:
-                    third[0], third[1], third[2] = dj[0] - dk[0], dj[1] - dk[1], dj[2] - dk[2]
-                    rjk = math.sqrt(third[0] ** 2 + third[1] ** 2 + third[2] ** 2)
-                    far, dfar = _gaussian(rjk, gaussians[u, 0], gaussians[u, 1], gaussians[u, 2], kind, gamma)
-                    if rjk > 0.0:
-                        dfar /= rjk
-                values[feature] += A[v] * a * b * far
+                third, slope = 1.0, 0.0  # of G4: R(r_jk), and its derivative over r_jk
+                if is_g4:
+                    for axis in range(3):
+                        djk[axis] = dj[axis] - dk[axis]
+                    rjk = math.sqrt(djk[0] ** 2 + djk[1] ** 2 + djk[2] ** 2)
+                    third, slope = _gaussian(rjk, tables.gaussians[u], cutoff_function)
+                    slope /= max(rjk, 1e-10)
+                values[feature] += A[v] * a * b * third
                 if not wanted:
                     continue
-                # d cos/d r_j = r_ik / (rj rk) - cos r_ij / rj**2, and the same for k with j and k exchanged
-                turn = dA[v] * a * b * far
+                # d cos/d r_j = r_ik / (rj rk) - cos r_ij / rj**2, and the same with j and k exchanged
+                turn = dA[v] * a * b * third
                 cross = turn * inverse
-                along_j = A[v] * dR[j, u] * b * far / rj - turn * cosine / (rj * rj)
-                along_k = A[v] * a * dR[k, u] * far / rk - turn * cosine / (rk * rk)
-                _add(jacobian, feature, index[j], moving, along_j, dj)
-                _add(jacobian, feature, index[j], moving, cross, dk)
-                _add(jacobian, feature, index[k], moving, along_k, dk)
-                _add(jacobian, feature, index[k], moving, cross, dj)
-                _add(jacobian, feature, i, moving, -(along_j + cross), dj)
-                _add(jacobian, feature, i, moving, -(along_k + cross), dk)
-                if dfar != 0.0:
-                    _add(jacobian, feature, index[j], moving, A[v] * a * b * dfar, third)
-                    _add(jacobian, feature, index[k], moving, -A[v] * a * b * dfar, third)
+                along_j = A[v] * dR[j, u] * b * third / rj - turn * cosine / (rj * rj)
+                along_k = A[v] * a * dR[k, u] * third / rk - turn * cosine / (rk * rk)
+                _add(jacobian, feature, index[j], along_j, dj)
+                _add(jacobian, feature, index[j], cross, dk)
+                _add(jacobian, feature, index[k], along_k, dk)
+                _add(jacobian, feature, index[k], cross, dj)
+                _add(jacobian, feature, i, -(along_j + cross), dj)
+                _add(jacobian, feature, i, -(along_k + cross), dk)
+                if is_g4:
+                    _add(jacobian, feature, index[j], A[v] * a * b * slope, djk)
+                    _add(jacobian, feature, index[k], -A[v] * a * b * slope, djk)
 
 
 @njit(**LOOP)
 def symmetry_functions(
-    first, last, positions, frozen, species, centers, cell, inverse, shifts, room, cutoff, kind, gamma,
-    gaussians, angles, radial, angular, pairs, values, jacobian, wanted,
+    first, last, positions, frozen, species, centers, lattice, room, cutoff, cutoff_function, tables, values,
+    jacobian, wanted,
 ):  # fmt: skip
-    """Fill ``values`` (n, centres, features) and ``jacobian`` (n, centres, features, moving, 3) for configurations first:last."""
+    """Fill values (n, centres, features) and jacobian (n, centres, features, moving, 3) for first:last."""
     moving = positions.shape[1]
     atoms = np.empty((moving + frozen.shape[0], 3))
     atoms[moving:] = frozen
-    index, vectors, distances = np.empty(room, np.int64), np.empty((room, 3)), np.empty(room)
-    R, dR = np.empty((room, gaussians.shape[0])), np.empty((room, gaussians.shape[0]))
-    A, dA, third = np.empty(angles.shape[0]), np.empty(angles.shape[0]), np.empty(3)
+    near = _room_for(room)
+    gaussians = tables.gaussians
+    R, dR = np.empty((room, len(gaussians))), np.empty((room, len(gaussians)))
+    A, dA = np.empty(len(tables.angles)), np.empty(len(tables.angles))
     for c in range(first, last):
         atoms[:moving] = positions[c]
         for slot in range(centers.size):
             i = centers[slot]
-            count = _near(i, atoms, cell, inverse, shifts, cutoff, index, vectors, distances)
+            count = _near(i, atoms, lattice, cutoff, near)
             for j in range(count):
-                for u in range(gaussians.shape[0]):
-                    R[j, u], dR[j, u] = _gaussian(
-                        distances[j], gaussians[u, 0], gaussians[u, 1], gaussians[u, 2], kind, gamma
-                    )
-            target = jacobian[c if wanted else 0, slot if wanted else 0]
-            _radial(
-                i, moving, count, index, vectors, distances, species, radial, R, dR, values[c, slot], target, wanted
-            )
-            _angular(
-                i, moving, count, index, vectors, distances, species, gaussians, angles, angular, pairs, R, dR, kind,
-                gamma, values[c, slot], target, wanted, A, dA, third,
-            )  # fmt: skip
+                for u in range(len(gaussians)):
+                    R[j, u], dR[j, u] = _gaussian(near[2][j], gaussians[u], cutoff_function)
+            G = values[c, slot]
+            dG = jacobian[c, slot] if wanted else jacobian[0, 0]
+            _add_radial(i, count, near, species, tables, R, dR, G, dG, wanted)
+            _add_angular(i, count, near, species, tables, cutoff_function, R, dR, A, dA, G, dG, wanted)

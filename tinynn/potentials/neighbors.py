@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import product
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,18 +11,17 @@ from numpy.typing import ArrayLike, NDArray
 Array = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class Images:
+class Images(NamedTuple):
     """What is needed to list periodic images within a cutoff.
 
-    A displacement is first wrapped to fractional coordinates in [-1/2, 1/2) along periodic axes, so that the result does not
-    depend on which image of an atom was given; then ``shifts`` are added to it.
+    A displacement is first wrapped to fractional coordinates in [-1/2, 1/2) along periodic axes, so that the
+    result does not depend on which image of an atom was given; then ``shifts`` are added to it.
 
     Attributes
     ----------
     cell : (3, 3), lattice vectors as rows
     inverse : (3, 3), of the cell, with zero columns for axes that are not periodic
-    shifts : (S, 3), lattice translations that can bring a wrapped displacement within the cutoff; the first is 0
+    shifts : (S, 3), lattice translations that can bring a wrapped displacement within the cutoff; first 0
     """
 
     cell: Array
@@ -38,8 +36,8 @@ class Images:
 def images(cell: ArrayLike | None, pbc: Any, cutoff: float) -> Images:
     """Collect the lattice translations that matter for a cutoff.
 
-    The planes n and n + 1 of a lattice direction lie a height h = volume / area apart, so |n + f| h <= cutoff with |f| <= 1/2
-    bounds n.
+    The planes n and n + 1 of a lattice direction lie a height h = volume / area apart, so |n + f| h <= cutoff
+    with |f| <= 1/2 bounds n.
 
     Parameters
     ----------
@@ -60,25 +58,34 @@ def images(cell: ArrayLike | None, pbc: Any, cutoff: float) -> Images:
     """
     if cell is None:
         return Images(np.eye(3), np.zeros((3, 3)), np.zeros((1, 3)))
-    lattice = np.array(cell, np.float64)
-    if lattice.shape != (3, 3):
-        raise ValueError(f"cell must be three lattice vectors as rows, shape (3, 3), got shape {lattice.shape}")
+    vectors = np.array(cell, np.float64)
+    if vectors.shape != (3, 3):
+        raise ValueError(
+            f"cell must be three lattice vectors as rows, shape (3, 3), got shape {vectors.shape}"
+        )
     periodic = np.broadcast_to(np.asarray(pbc, bool), (3,))
-    for axis in np.flatnonzero(~periodic & ~lattice.any(axis=1)):  # a missing vector of an open axis may point anywhere else
-        others = lattice[[(axis + 1) % 3, (axis + 2) % 3]]
-        lattice[axis] = np.cross(*others) if np.cross(*others).any() else np.eye(3)[axis]
-    volume = abs(np.linalg.det(lattice))
+    # A missing vector of an open axis may point anywhere out of the plane of the others.
+    for axis in np.flatnonzero(~periodic & ~vectors.any(axis=1)):
+        others = vectors[[(axis + 1) % 3, (axis + 2) % 3]]
+        vectors[axis] = np.cross(*others) if np.cross(*others).any() else np.eye(3)[axis]
+    volume = abs(np.linalg.det(vectors))
     if not np.isfinite(volume) or volume < 1e-8:
-        raise ValueError(f"cell: the lattice vectors\n{lattice}\nspan a volume of {volume:g}; they must be independent")
-    inverse = np.linalg.inv(lattice)
+        raise ValueError(
+            f"cell: the lattice vectors\n{vectors}\nspan a volume of {volume:g}; they must be independent"
+        )
+    inverse = np.linalg.inv(vectors)
     heights = 1.0 / np.linalg.norm(inverse, axis=0)
     reach = np.where(periodic, np.floor(cutoff / heights + 0.5), 0).astype(int)
-    steps = np.array(sorted(product(*[range(-n, n + 1) for n in reach]), key=lambda n: np.abs(n).sum()), np.float64)
-    return Images(lattice, inverse * periodic, steps @ lattice)
+    steps = np.array(
+        sorted(product(*[range(-n, n + 1) for n in reach]), key=lambda n: np.abs(n).sum()), np.float64
+    )
+    return Images(vectors, inverse * periodic, steps @ vectors)
 
 
-def neighbors(i: int, positions: Array, cell_images: Images, cutoff: float) -> tuple[NDArray[np.int64], Array, Array]:
-    """List all images of all atoms within ``cutoff`` of atom ``i``: indices, displacements r_j - r_i, distances.
+def neighbors(
+    i: int, positions: Array, lattice: Images, cutoff: float
+) -> tuple[NDArray[np.int64], Array, Array]:
+    """List all images of all atoms within ``cutoff`` of atom ``i``: indices, r_j - r_i, distances.
 
     Examples
     --------
@@ -87,8 +94,8 @@ def neighbors(i: int, positions: Array, cell_images: Images, cutoff: float) -> t
     >>> indices, distances
     (array([1]), array([1.]))
     """
-    wrapped = cell_images.wrap(positions - positions[i])
-    every = wrapped[None] + cell_images.shifts[:, None]
+    wrapped = lattice.wrap(positions - positions[i])
+    every = wrapped[None] + lattice.shifts[:, None]
     distance = np.linalg.norm(every, axis=-1)
     near = distance < cutoff
     near[0, i] = False  # the atom itself; its own images are neighbours

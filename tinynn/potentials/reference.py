@@ -6,7 +6,8 @@ With R(r) = exp(-η (r - r_s)²) f_c(r) and A(c) = 2^(1-ζ) (1 + λ c)^ζ::
     G5_i = Σ_{j<k} A(cos θ) R(r_ij) R(r_ik)
     dG5/dr_j = A' (r_ik / (|r_ij| |r_ik|) - cos θ r_ij / |r_ij|²) R R + A R' r_ij / |r_ij| R
 
-and dG/dr_i is minus the sum over the neighbours. Behler, J. Chem. Phys. 134, 074106 (2011), eqs. (6), (8), (9).
+and dG/dr_i is minus the sum over the neighbours. G4 has a third factor R(r_jk). Behler, J. Chem. Phys. 134,
+074106 (2011), eqs. (6), (8), (9).
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ def symmetry_functions(
     positions: Array,
     species: NDArray[Any],
     centers: NDArray[np.int64],
-    cell_images: Images,
+    lattice: Images,
     moving: int,
 ) -> tuple[Array, Array]:
     """Compute the functions of one configuration.
@@ -47,7 +48,7 @@ def symmetry_functions(
     values = np.zeros((len(centers), len(functions)))
     jacobian = np.zeros((len(centers), len(functions), len(positions), 3))
     for slot, i in enumerate(centers):
-        index, vectors, distances = neighbors(int(i), positions, cell_images, cutoff)
+        index, vectors, distances = neighbors(int(i), positions, lattice, cutoff)
         kinds = [species[j] for j in index]
         for feature, f in enumerate(functions):
             if isinstance(f, G2):
@@ -68,13 +69,17 @@ def gaussian(f: Any, cutoff_function: Any, r: Array) -> tuple[Array, Array]:
     return e * fc, e * (slope - 2.0 * f.eta * (r - f.shift) * fc)
 
 
-def _radial(f: Any, cutoff_function: Any, vectors: Array, distances: Array, chosen: Array) -> tuple[float, Array]:
+def _radial(
+    f: Any, cutoff_function: Any, vectors: Array, distances: Array, chosen: Array
+) -> tuple[float, Array]:
     """Value, and its derivative by the position of every neighbour."""
     R, dR = gaussian(f, cutoff_function, distances)
     return float((R * chosen).sum()), (dR * chosen / distances)[:, None] * vectors
 
 
-def _angular(f: Any, cutoff_function: Any, vectors: Array, distances: Array, kinds: list[Any]) -> tuple[float, Array]:
+def _angular(
+    f: Any, cutoff_function: Any, vectors: Array, distances: Array, kinds: list[Any]
+) -> tuple[float, Array]:
     """Value, and its derivative by the position of every neighbour."""
     j, k = np.triu_indices(len(distances), 1)
     a, b = f.neighbors

@@ -19,7 +19,7 @@ class Tables(NamedTuple):
     gaussians : (U, 3), the different (η, r_s, r_c) among all functions
     angles : (V, 2), the different (λ, ζ) among the angular functions
     radial : (R, 3) int, per radial function: species of the neighbour, gaussian, feature
-    angular : (A, 4) int, per angular function, by species pair: gaussian, angle, feature, 1 for G4 or 0 for G5
+    angular : (A, 4) int, per angular function, by species pair: gaussian, angle, feature, whether it is G4
     pairs : (T, T, 2) int, where in ``angular`` the functions of a species pair begin and end
     """
 

@@ -1,0 +1,115 @@
+"""Vector registers as values in Numba functions: load, store, splat, multiply-add, sum of lanes.
+
+LLVM vectorises simple loops by itself, but it does not keep a tile of a matrix product in registers. With these five
+functions a tile is written as ordinary assignments, and LLVM maps each value to a register (or to several, on a
+machine whose registers are narrower). They exist in compiled code only; kernels that use them have a plain twin for
+``NUMBA_DISABLE_JIT=1``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import llvmlite.binding
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic, models, register_model
+
+__all__ = ["REGISTER_BYTES", "load", "multiply_add", "splat", "store", "sum_of_lanes"]
+
+
+def _register_bytes() -> int:
+    features = llvmlite.binding.get_host_cpu_features()
+    return 64 if features.get("avx512f") else 32 if features.get("avx2") else 16
+
+
+#: Width of a vector register on this machine.
+REGISTER_BYTES = _register_bytes()
+
+
+class Vector(types.Type):
+    """The Numba type of a register full of float32 or float64."""
+
+    def __init__(self, element: types.Float) -> None:
+        self.element = element
+        super().__init__(name=f"Vector({element}, {REGISTER_BYTES} bytes)")
+
+    @property
+    def llvm(self) -> ir.VectorType:
+        scalar = ir.FloatType() if self.element.bitwidth == 32 else ir.DoubleType()
+        return ir.VectorType(scalar, REGISTER_BYTES * 8 // self.element.bitwidth)
+
+
+@register_model(Vector)
+class _VectorModel(models.PrimitiveModel):
+    def __init__(self, manager: Any, kind: Vector) -> None:
+        super().__init__(manager, kind, kind.llvm)
+
+
+def _pointer(context: Any, builder: Any, array_type: Any, array: Any, index: Any) -> Any:
+    """Return a pointer to a vector that begins at ``array[index]``, and the alignment that it can count on."""
+    data = context.make_array(array_type)(context, builder, array).data
+    vector = Vector(array_type.dtype).llvm
+    return builder.bitcast(builder.gep(data, [index]), vector.as_pointer()), array_type.dtype.bitwidth // 8
+
+
+@intrinsic
+def load(typing_context: Any, array: Any, index: Any) -> Any:
+    """Return the register that holds ``array[index], array[index + 1], ...`` of a flat contiguous array."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        pointer, align = _pointer(context, builder, signature.args[0], *arguments)
+        return builder.load(pointer, align=align)
+
+    return Vector(array.dtype)(array, types.uint64), code
+
+
+@intrinsic
+def store(typing_context: Any, array: Any, index: Any, value: Any) -> Any:
+    """Write a register to ``array[index], array[index + 1], ...`` of a flat contiguous array."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        pointer, align = _pointer(context, builder, signature.args[0], *arguments[:2])
+        builder.store(arguments[2], pointer, align=align)
+        return context.get_dummy_value()
+
+    return types.void(array, types.uint64, value), code
+
+
+@intrinsic
+def splat(typing_context: Any, value: Any) -> Any:
+    """Return a register with the number in every lane."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        kind = signature.return_type.llvm
+        one = builder.insert_element(ir.Constant(kind, ir.Undefined), arguments[0], ir.Constant(ir.IntType(32), 0))
+        lanes = ir.Constant(ir.VectorType(ir.IntType(32), kind.count), [0] * kind.count)
+        return builder.shuffle_vector(one, ir.Constant(kind, ir.Undefined), lanes)
+
+    return Vector(value)(value), code
+
+
+@intrinsic
+def multiply_add(typing_context: Any, a: Any, b: Any, c: Any) -> Any:
+    """Return a * b + c lane by lane, in one instruction where the machine has it."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        product = builder.fmul(arguments[0], arguments[1], flags=("contract",))
+        return builder.fadd(product, arguments[2], flags=("contract",))
+
+    return a(a, a, a), code
+
+
+@intrinsic
+def sum_of_lanes(typing_context: Any, value: Any) -> Any:
+    """Return the sum of a register's lanes."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        kind = signature.args[0].llvm
+        name = f"llvm.vector.reduce.fadd.v{kind.count}f{signature.args[0].element.bitwidth}"
+        function = builder.module.globals.get(name)
+        if function is None:
+            function = ir.Function(builder.module, ir.FunctionType(kind.element, [kind.element, kind]), name)
+        return builder.call(function, [ir.Constant(kind.element, -0.0), arguments[0]], fastmath=("reassoc",))
+
+    return value.element(value), code

@@ -1,0 +1,478 @@
+"""Module: parameters, buffers and submodules under the names of attributes.
+
+A module's own attributes are its registry. Whatever is assigned to ``self`` and is a `Parameter` or a `Module` is found
+again by looking through ``vars(self)``, in the order of assignment, which is the same in every run. There is no second
+book to keep, and ``self.weight`` is an ordinary attribute. Only buffers need a note: a plain tensor becomes one by
+`Module.register_buffer`.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+
+from tinynn.backends import convert
+from tinynn.ops import transfer
+from tinynn.tensor import Parameter, Tensor
+
+_next_hook = itertools.count().__next__
+
+
+class IncompatibleKeys(NamedTuple):
+    """What `Module.load_state_dict` with ``strict=False`` left alone."""
+
+    missing_keys: list[str]
+    unexpected_keys: list[str]
+
+
+class RemovableHook:
+    """Returned by the functions that register hooks; ``remove()`` takes the hook away again."""
+
+    def __init__(self, hooks: dict[int, Any], function: Callable[..., Any]) -> None:
+        self._hooks, self._key = hooks, _next_hook()
+        hooks[self._key] = function
+
+    def remove(self) -> None:
+        """Take the hook away. A second call does nothing."""
+        self._hooks.pop(self._key, None)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.remove()
+
+
+class Module:
+    """Base class of layers, losses and whole networks.
+
+    A subclass calls ``super().__init__()`` first, assigns its parameters and submodules to ``self``, and computes in
+    ``forward``, which is run by calling the module.
+
+    Attributes
+    ----------
+    training : True in training, False in evaluation; `train` and `eval` set it. Dropout and batch norm look at it.
+
+    Examples
+    --------
+    >>> import tinynn
+    >>> from tinynn import nn
+    >>> class Scale(nn.Module):
+    ...     def __init__(self, n):
+    ...         super().__init__()
+    ...         self.factor = nn.Parameter(tinynn.ones(n))
+    ...     def forward(self, x):
+    ...         return x * self.factor
+    >>> model = Scale(2)
+    >>> model(tinynn.tensor([3.0, 4.0]))
+    tensor([3., 4.], op=Mul)
+    >>> [name for name, _ in model.named_parameters()]
+    ['factor']
+    """
+
+    training: bool
+    _persistent: dict[str, bool]  # names of the buffers, and whether state_dict() has them
+    _forward_hooks: dict[int, Callable[..., Any]]
+    _forward_pre_hooks: dict[int, Callable[..., Any]]
+
+    def __init__(self) -> None:
+        own = self.__dict__
+        own["training"] = True
+        own["_persistent"] = {}
+        own["_forward_hooks"] = {}
+        own["_forward_pre_hooks"] = {}
+
+    # ------------------------------------------------------------------------------------------------ calling
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if self._forward_pre_hooks or self._forward_hooks:
+            return self._call_with_hooks(args, kwargs)
+        return self.forward(*args, **kwargs)
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Compute the output; each subclass has its own."""
+        raise NotImplementedError(f"{type(self).__name__} has no forward method: define forward(self, ...)")
+
+    def _call_with_hooks(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        for pre_hook in list(self._forward_pre_hooks.values()):
+            changed = pre_hook(self, args)
+            if changed is not None:
+                args = changed if isinstance(changed, tuple) else (changed,)
+        output = self.forward(*args, **kwargs)
+        for hook in list(self._forward_hooks.values()):
+            changed = hook(self, args, output)
+            output = output if changed is None else changed
+        return output
+
+    def register_forward_hook(self, hook: Callable[[Module, tuple[Any, ...], Any], Any]) -> RemovableHook:
+        """Call ``hook(module, args, output)`` after each forward pass; what it returns, unless None, replaces the output.
+
+        Examples
+        --------
+        >>> import tinynn
+        >>> from tinynn import nn
+        >>> layer = nn.ReLU()
+        >>> handle = layer.register_forward_hook(lambda module, args, output: print(output.shape))
+        >>> _ = layer(tinynn.ones(2, 3))
+        (2, 3)
+        >>> handle.remove()
+        """
+        return RemovableHook(self._forward_hooks, hook)
+
+    def register_forward_pre_hook(self, hook: Callable[[Module, tuple[Any, ...]], Any]) -> RemovableHook:
+        """Call ``hook(module, args)`` before each forward pass; what it returns, unless None, replaces the arguments."""
+        return RemovableHook(self._forward_pre_hooks, hook)
+
+    # ------------------------------------------------------------------------------------------- registration
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        own = self.__dict__
+        if isinstance(value, (Parameter, Module)):
+            if "_persistent" not in own:
+                raise AttributeError(
+                    f"{type(self).__name__}: {name!r} is assigned before super().__init__() was called; make that the first "
+                    "line of __init__"
+                )
+            self._persistent.pop(name, None)
+        elif value is not None:
+            if isinstance(own.get(name), (Parameter, Module)):
+                kind = "parameter" if isinstance(own[name], Parameter) else "submodule"
+                raise TypeError(
+                    f"{type(self).__name__}.{name} is a {kind}; it cannot be replaced by a {type(value).__name__}"
+                    + (f". To overwrite its values use {name}.assign_(value)" if kind == "parameter" else "")
+                )
+            if name in own.get("_persistent", ()) and not isinstance(value, Tensor):
+                raise TypeError(f"{type(self).__name__}.{name} is a buffer: a tensor or None, not a {type(value).__name__}")
+        object.__setattr__(self, name, value)
+
+    def __delattr__(self, name: str) -> None:
+        object.__delattr__(self, name)
+        self._persistent.pop(name, None)
+
+    def __getattr__(self, name: str) -> Any:
+        # Python comes here only for what is not there.
+        if "_persistent" not in self.__dict__ and not name.startswith("__"):
+            raise AttributeError(
+                f"{type(self).__name__} has no {name!r}, because its __init__ did not call super().__init__(); make that the "
+                "first line of __init__"
+            )
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def register_parameter(self, name: str, parameter: Parameter | None) -> None:
+        """Add a parameter under a name that is computed; ``self.name = parameter`` does the same."""
+        if parameter is not None and not isinstance(parameter, Parameter):
+            raise TypeError(f"register_parameter: {name!r} must be a Parameter or None, not a {type(parameter).__name__}")
+        self._check_free(name)
+        setattr(self, name, parameter)
+
+    def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
+        """Add a tensor that belongs to the module's state but is not trained, such as a running mean.
+
+        Parameters
+        ----------
+        name : the attribute's name
+        tensor : the buffer, or None for none
+        persistent : whether `state_dict` has it
+
+        Raises
+        ------
+        TypeError
+            If ``tensor`` is something else.
+        KeyError
+            If the name is taken, empty, or has a dot.
+        """
+        if tensor is not None and not isinstance(tensor, Tensor):
+            raise TypeError(f"register_buffer: {name!r} must be a tensor or None, not a {type(tensor).__name__}")
+        if name not in self._persistent:
+            self._check_free(name)
+        self._persistent[name] = persistent
+        object.__setattr__(self, name, tensor)
+
+    def add_module(self, name: str, module: Module | None) -> None:
+        """Add a submodule under a name that is computed; ``self.name = module`` does the same."""
+        if module is not None and not isinstance(module, Module):
+            raise TypeError(f"add_module: {name!r} must be a Module or None, not a {type(module).__name__}")
+        self._check_free(name)
+        setattr(self, name, module)
+
+    register_module = add_module
+
+    def _check_free(self, name: str) -> None:
+        if not isinstance(name, str) or not name or "." in name:
+            raise KeyError(f"{name!r} cannot name a part of a module: a string without dots is needed")
+        if hasattr(self, name) and name not in dict(self._members()):
+            raise KeyError(f"{type(self).__name__} has an attribute {name!r} already")
+
+    # ---------------------------------------------------------------------------------------- what is in here
+
+    def _members(self) -> Iterable[tuple[str, Any]]:
+        """Name and value of everything that may be a parameter, a buffer or a submodule, in order."""
+        return self.__dict__.items()
+
+    def _own_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        return ((name, value) for name, value in self._members() if isinstance(value, Parameter))
+
+    def _own_buffers(self) -> Iterator[tuple[str, Tensor]]:
+        return ((name, self.__dict__[name]) for name in self._persistent if self.__dict__[name] is not None)
+
+    def _own_modules(self) -> Iterator[tuple[str, Module]]:
+        return ((name, value) for name, value in self._members() if isinstance(value, Module))
+
+    def named_modules(self, prefix: str = "", remove_duplicate: bool = True) -> Iterator[tuple[str, Module]]:
+        """This module and all below it, with their dotted names; this one's is ``prefix``. Parents come first."""
+        return self._walk(prefix, set() if remove_duplicate else None)
+
+    def _walk(self, prefix: str, seen: set[int] | None) -> Iterator[tuple[str, Module]]:
+        if seen is not None:
+            if id(self) in seen:
+                return
+            seen.add(id(self))
+        yield prefix, self
+        for name, module in self._own_modules():
+            yield from module._walk(f"{prefix}.{name}" if prefix else name, seen)
+
+    def modules(self) -> Iterator[Module]:
+        """This module and all below it, each once."""
+        return (module for _, module in self.named_modules())
+
+    def named_children(self) -> Iterator[tuple[str, Module]]:
+        """The submodules of this module with their names, each once."""
+        seen: set[int] = set()
+        for name, module in self._own_modules():
+            if id(module) not in seen:
+                seen.add(id(module))
+                yield name, module
+
+    def children(self) -> Iterator[Module]:
+        """The submodules of this module, each once."""
+        return (module for _, module in self.named_children())
+
+    def named_parameters(
+        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Parameter]]:
+        """Parameters with their dotted names; one that is shared comes once, under its first name."""
+        return self._named(Module._own_parameters, prefix, recurse, remove_duplicate)
+
+    def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
+        """Parameters, each once, in an order that is the same in every run.
+
+        Examples
+        --------
+        >>> from tinynn import nn
+        >>> [p.shape for p in nn.Linear(2, 3).parameters()]
+        [(3, 2), (3,)]
+        """
+        return (parameter for _, parameter in self.named_parameters(recurse=recurse))
+
+    def named_buffers(
+        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Tensor]]:
+        """Buffers with their dotted names."""
+        return self._named(Module._own_buffers, prefix, recurse, remove_duplicate)
+
+    def buffers(self, recurse: bool = True) -> Iterator[Tensor]:
+        """Buffers, each once."""
+        return (buffer for _, buffer in self.named_buffers(recurse=recurse))
+
+    def _named(self, own: Callable[[Module], Iterator[Any]], prefix: str, recurse: bool, unique: bool) -> Iterator[Any]:
+        modules = self.named_modules(prefix, unique) if recurse else iter([(prefix, self)])
+        seen: set[int] = set()
+        for path, module in modules:
+            for name, tensor in own(module):
+                if not unique or id(tensor) not in seen:
+                    seen.add(id(tensor))
+                    yield (f"{path}.{name}" if path else name), tensor
+
+    def num_parameters(self, trainable_only: bool = False) -> int:
+        """How many numbers the parameters hold; shared ones count once.
+
+        Examples
+        --------
+        >>> from tinynn import nn
+        >>> nn.Sequential(nn.Linear(1, 20), nn.GELU(), nn.Linear(20, 1)).num_parameters()
+        61
+        """
+        return sum(p.size for p in self.parameters() if p.requires_grad or not trainable_only)
+
+    # ------------------------------------------------------------------------------------ changing everything
+
+    def apply(self, function: Callable[[Module], Any]) -> Self:
+        """Call ``function(module)`` for every module below and then for this one. Returns the module itself."""
+        for module in self.children():
+            module.apply(function)
+        function(self)
+        return self
+
+    def train(self, mode: bool = True) -> Self:
+        """Switch this module and all below to training (or to evaluation). Returns the module itself."""
+        if not isinstance(mode, bool):
+            raise ValueError(f"train: mode must be True or False, not {mode!r}")
+        for module in self.modules():
+            object.__setattr__(module, "training", mode)
+        return self
+
+    def eval(self) -> Self:
+        """Switch this module and all below to evaluation: no dropout, batch norm by its running statistics."""
+        return self.train(False)
+
+    def zero_grad(self) -> None:
+        """Forget the gradients of all parameters: ``grad`` becomes None."""
+        for parameter in self.parameters():
+            parameter.grad = None
+
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
+        """Ask for the gradients of all parameters, or freeze them. Returns the module itself."""
+        for parameter in self.parameters():
+            parameter.requires_grad_(requires_grad)
+        return self
+
+    def to(self, target: Any) -> Self:
+        """Change the dtype of all floating-point parameters and buffers, or move everything to another device.
+
+        The `Parameter` objects stay the same, so that an optimizer that holds them goes on; their arrays (and gradients)
+        are replaced. Integer buffers keep their dtype.
+
+        Parameters
+        ----------
+        target : a floating dtype (``"float32"``) or a device (``"cpu"``, ``"cupy"``)
+
+        Raises
+        ------
+        TypeError
+            If it is neither, or a dtype that is not floating.
+
+        Examples
+        --------
+        >>> from tinynn import nn
+        >>> nn.Linear(2, 3).to("float32").weight.dtype
+        dtype('float32')
+        """
+        is_device = isinstance(target, str) and target.split(":")[0] in convert.DEVICES
+        if not is_device:
+            try:
+                floating = np.dtype(target).kind == "f"
+            except TypeError:
+                floating = False
+            if not floating:
+                raise TypeError(f"to({target!r}): a floating dtype such as 'float32', or a device: 'cpu' or 'cupy'")
+        tensors = [t for t in itertools.chain(self.parameters(), self.buffers()) if is_device or t.dtype.kind == "f"]
+        tensors += [t._grad for t in tensors if t._grad is not None]
+        arrays = [transfer.to(Tensor(t.array), target).array for t in tensors]  # all, before anything changes
+        for tensor, array in zip(tensors, arrays, strict=True):
+            tensor.array = convert.as_array(array)
+        return self
+
+    # ------------------------------------------------------------------------------------------- saved states
+
+    def state_dict(self, prefix: str = "") -> dict[str, Tensor]:
+        """Copies of all parameters and persistent buffers by their dotted names, which are PyTorch's.
+
+        Returns
+        -------
+        dict from name to a tensor outside any graph. They are copies: training on does not change them. `tinynn.save`
+        takes the dict. A shared parameter is there under each of its names.
+
+        Examples
+        --------
+        >>> from tinynn import nn
+        >>> list(nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3)).state_dict())
+        ['0.weight', '0.bias', '1.weight', '1.bias', '1.running_mean', '1.running_var', '1.num_batches_tracked']
+        """
+        return {name: Tensor(convert.copied(tensor.array, None)) for name, tensor in self._state(prefix)}
+
+    def _state(self, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
+        for path, module in self.named_modules(prefix.rstrip("."), remove_duplicate=False):
+            at = f"{path}." if path else ""
+            for name, parameter in module._own_parameters():
+                yield at + name, parameter
+            for name, buffer in module._own_buffers():
+                if module._persistent[name]:
+                    yield at + name, buffer
+
+    def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> IncompatibleKeys:
+        """Overwrite all parameters and persistent buffers with the values of ``state``, in the module's dtypes.
+
+        Everything is checked first: after an error the module is as it was.
+
+        Parameters
+        ----------
+        state : dict from name to tensor or array, as `state_dict` makes it, or as PyTorch does
+        strict : refuse missing and unexpected names; otherwise they are left alone and returned
+
+        Raises
+        ------
+        ValueError
+            If names are missing or unexpected (with ``strict``), or a value has the wrong shape or is no array of
+            numbers. The message lists all of them.
+        TypeError
+            If ``state`` is no dict.
+
+        Examples
+        --------
+        >>> from tinynn import nn
+        >>> a, b = nn.Linear(2, 3), nn.Linear(2, 3)
+        >>> b.load_state_dict(a.state_dict())
+        IncompatibleKeys(missing_keys=[], unexpected_keys=[])
+        """
+        if not isinstance(state, Mapping):
+            raise TypeError(f"load_state_dict: state must be a dict from names to tensors, not a {type(state).__name__}")
+        own = dict(self._state())
+        missing = [name for name in own if name not in state]
+        unexpected = [name for name in state if name not in own]
+        values, wrong = _read(own, state)
+        problems = [f"missing: {', '.join(missing)}"] if strict and missing else []
+        problems += [f"unexpected: {', '.join(map(str, unexpected))}"] if strict and unexpected else []
+        problems += wrong
+        if problems:
+            raise ValueError(
+                f"load_state_dict: the state does not fit this {type(self).__name__}; nothing was changed.\n  "
+                + "\n  ".join(problems)
+                + ("\nTo leave names that differ alone, use strict=False." if strict and (missing or unexpected) else "")
+            )
+        for name, value in values.items():
+            own[name].assign_(value)
+        return IncompatibleKeys(missing, unexpected)
+
+    # ------------------------------------------------------------------------------------------------ printing
+
+    def extra_repr(self) -> str:
+        """What stands between the parentheses in ``repr``: the settings."""
+        return ""
+
+    def __repr__(self) -> str:
+        name, settings, count = type(self).__name__, self.extra_repr(), _count_text(self)
+        lines = [f"  ({key}): " + repr(module).replace("\n", "\n  ") for key, module in self._own_modules()]
+        if not lines:
+            return f"{name}({settings}){count}"
+        return "\n".join([f"{name}({settings}", *lines, f"){count}"])
+
+
+def _read(own: dict[str, Tensor], state: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """The values of ``state`` that the module has a place for, and what is wrong with them."""
+    values: dict[str, Any] = {}
+    wrong = []
+    for name, tensor in own.items():
+        if name not in state:
+            continue
+        value = state[name]
+        value = value if isinstance(value, Tensor) else np.asarray(value)
+        if value.dtype.kind not in "fiub":
+            wrong.append(f"{name}: {value.dtype} values are no numbers")
+        elif tuple(value.shape) != tensor.shape:
+            wrong.append(f"{name}: shape {tuple(value.shape)} in the state, {tensor.shape} in the module")
+        elif not tensor.is_leaf:
+            wrong.append(f"{name}: the module's buffer is the result of a recorded operation; detach() it first")
+        values[name] = value
+    return values, wrong
+
+
+def _count_text(module: Module) -> str:
+    total = module.num_parameters()
+    if not total:
+        return ""
+    frozen = total - module.num_parameters(trainable_only=True)
+    text = f"  # {total:,} parameter{'s' if total != 1 else ''}"
+    return text if not frozen else f"{text}, {'all' if frozen == total else f'{frozen:,}'} frozen"

@@ -1,0 +1,312 @@
+"""What all optimizers share: parameter groups, state, saving and loading; and the step of those that have a formula."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from tinynn import autodiff
+from tinynn.backends import convert
+from tinynn.optim import update
+from tinynn.optim.checks import as_groups, checked_group
+from tinynn.optim.rule import Rule
+from tinynn.optim.update import GroupUpdate
+from tinynn.tensor import Tensor
+
+Closure = Callable[[], Any]
+
+
+class Optimizer(ABC):
+    """Base class: holds parameters in groups, each a dict with its own settings, and what is kept per parameter.
+
+    Parameters
+    ----------
+    params : iterable of leaf tensors that require a gradient, or of pairs (name, tensor), or a list of group dicts
+        such as ``[{"params": body}, {"params": head, "lr": 1e-2}]``
+    defaults : the settings of groups that do not name their own
+
+    Attributes
+    ----------
+    param_groups : list of dicts; the settings in them are read at every step, so that ``group["lr"] = 0.1`` works
+    state : dict from parameter to what is kept for it between steps, such as ``{"step": 3, "exp_avg": tensor}``.
+        Made at the first step; to replace it, use `load_state_dict`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If there are no parameters, one is not a leaf tensor that requires a gradient or is given twice, or a setting is
+        out of its range. Nothing has changed then.
+    """
+
+    # What may be kept for one parameter beside its step number; arrays of its shape.
+    state_names: tuple[str, ...] = ()
+
+    def __init__(self, params: Any, defaults: dict[str, Any]) -> None:
+        self.defaults = defaults
+        self.param_groups: list[dict[str, Any]] = []
+        self.state: defaultdict[Tensor, dict[str, Any]] = defaultdict(dict)
+        for group in as_groups(type(self).__name__, params):
+            self.add_param_group(group)
+
+    @abstractmethod
+    def step(self, closure: Closure | None = None, keep_grad: bool = False) -> Any:
+        """Update the parameters once from their gradients."""
+
+    @abstractmethod
+    def check(self, group: Mapping[str, Any]) -> None:
+        """Raise if a setting of a group is of the wrong type or out of its range."""
+
+    def add_param_group(self, group: dict[str, Any]) -> None:
+        """Add parameters with settings of their own, for instance of a layer that is trained from now on.
+
+        Parameters
+        ----------
+        group : dict with the key ``params``, and any settings that differ from the defaults
+        """
+        taken = {p for other in self.param_groups for p in other["params"]}
+        complete = {**self.defaults, **checked_group(type(self).__name__, group, taken)}
+        self.check(complete)
+        self.param_groups.append(complete)
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients, so that the next ``backward()`` starts from nothing.
+
+        Parameters
+        ----------
+        set_to_none : False puts zeros in place of None; then parameters that the loss does not depend on are still
+            moved by momentum and weight decay
+        """
+        for group in self.param_groups:
+            for p in group["params"]:
+                p._grad = None
+                if not set_to_none:
+                    p.grad = Tensor(np.zeros_like(p.array))
+
+    # ------------------------------------------------------------------------------------------ saving and loading
+
+    def state_dict(self) -> dict[str, Any]:
+        """A copy of all settings and state, for `tinynn.save`; parameters are named by their number.
+
+        Returns
+        -------
+        ``{"state": {0: {...}, 1: {...}}, "param_groups": [{..., "params": [0, 1]}]}``, as in PyTorch
+        """
+        number: dict[Tensor, int] = {}
+        groups = []
+        for group in self.param_groups:
+            indices = [number.setdefault(p, len(number)) for p in group["params"]]
+            groups.append({**group, "params": indices})
+        state = {i: _copied(self.state[p]) for p, i in number.items() if p in self.state}
+        return {"state": state, "param_groups": groups}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Go on where the optimizer that gave ``state_dict`` stood: its settings, moments and step numbers.
+
+        Raises
+        ------
+        ValueError
+            If its groups hold other numbers of parameters, a setting is missing or out of range, or the shapes differ.
+            Nothing has changed then.
+        """
+        owner = type(self).__name__
+        if not isinstance(state_dict, Mapping) or not {"state", "param_groups"} <= set(state_dict):
+            raise ValueError(f"{owner}.load_state_dict: expected a dict with the keys 'state' and 'param_groups'")
+        given = state_dict["param_groups"]
+        sizes, own_sizes = ([len(group["params"]) for group in groups] for groups in (given, self.param_groups))
+        if sizes != own_sizes:
+            raise ValueError(
+                f"{owner}.load_state_dict: the saved groups hold {sizes} parameters, the optimizer's {own_sizes}; make the "
+                "optimizer with the same parameter groups first"
+            )
+        groups = []
+        place: dict[Any, Tensor] = {}
+        for i, (old, new) in enumerate(zip(self.param_groups, given, strict=True)):
+            if missing := [name for name in self.defaults if name not in new and name not in _OURS]:
+                raise ValueError(f"{owner}.load_state_dict: group {i} lacks {missing}; is it of another optimizer?")
+            complete = {**old, **new, "params": old["params"]}
+            self.check(complete)
+            groups.append(complete)
+            place.update(zip(new["params"], old["params"], strict=True))
+        state: defaultdict[Tensor, dict[str, Any]] = defaultdict(dict)
+        for number, entry in state_dict["state"].items():
+            if number not in place:
+                raise ValueError(f"{owner}.load_state_dict: there is state for parameter {number!r}, which is in no group")
+            state[place[number]] = self._loaded(number, place[number], entry)
+        for old, complete in zip(self.param_groups, groups, strict=True):
+            old.update(complete)
+        self.state.clear()
+        self.state.update(state)
+        self._state_replaced()
+
+    def _loaded(self, number: Any, p: Tensor, entry: Mapping[str, Any]) -> dict[str, Any]:
+        """A copy of one parameter's saved state, in its dtype and on its device."""
+        where = f"{type(self).__name__}.load_state_dict: the state of parameter {number}"
+        entry = {name: value for name, value in entry.items() if value is not None}
+        if unknown := [name for name in entry if name not in ("step", *self.state_names)]:
+            raise ValueError(f"{where} has {unknown}; it is of another optimizer: this one keeps {list(self.state_names)}")
+        loaded: dict[str, Any] = {"step": int(entry.get("step", 1 if entry else 0))}
+        for name in self.state_names:
+            if name in entry:
+                array = getattr(entry[name], "array", None)
+                array = np.asarray(entry[name]) if array is None else array
+                if tuple(array.shape) != p.shape:
+                    raise ValueError(f"{where}: {name} has shape {tuple(array.shape)}, but the parameter has {p.shape}")
+                loaded[name] = Tensor(convert.like(array, p.array))
+        return loaded
+
+    def _state_replaced(self) -> None:
+        """Called when ``state`` holds other arrays than before."""
+
+    def __repr__(self) -> str:
+        lines = [f"{type(self).__name__}("]
+        for i, group in enumerate(self.param_groups):
+            settings = ", ".join(f"{name}={group[name]!r}" for name in self.defaults)
+            count, numbers = len(group["params"]), sum(p.size for p in group["params"])
+            lines.append(f"  group {i}: {count} parameters ({numbers:,} numbers), {settings}")
+        return "\n".join([*lines, ")"])
+
+
+# Settings that state dicts of PyTorch do not have.
+_OURS = {"bias_correction"}
+
+
+def _copied(value: Any) -> Any:
+    """A copy of a nested state, for itself in memory."""
+    if isinstance(value, Tensor):
+        return Tensor(value.array.copy())
+    if isinstance(value, dict):
+        return {name: _copied(entry) for name, entry in value.items()}
+    return [_copied(entry) for entry in value] if isinstance(value, list) else value
+
+
+class FormulaOptimizer(Optimizer):
+    """An optimizer whose step is one formula per parameter. A subclass says which, and with which numbers."""
+
+    def __init__(self, params: Any, defaults: dict[str, Any]) -> None:
+        self._updates: list[GroupUpdate] = []
+        self._checked: list[list[Any]] = []  # the settings of each group when they were last looked at
+        self._rules: list[Rule] = []
+        self._recorded: list[_Recorded] = []
+        super().__init__(params, defaults)
+
+    @abstractmethod
+    def rule(self, group: Mapping[str, Any]) -> Rule:
+        """The formula for a group; the same object whenever the same formula is meant."""
+
+    @abstractmethod
+    def scalars(self, group: Mapping[str, Any], t: int) -> tuple[float, ...]:
+        """The numbers that the formula gets at step ``t`` = 1, 2, ..., in the order of ``rule.scalars``."""
+
+    def add_param_group(self, group: dict[str, Any]) -> None:
+        super().add_param_group(group)
+        complete = self.param_groups[-1]
+        self._updates.append(GroupUpdate(complete["params"], self.state, f"{type(self).__name__}.step()"))
+        self._checked.append([complete[name] for name in self.defaults])
+        self._rules.append(self.rule(complete))
+
+    add_param_group.__doc__ = Optimizer.add_param_group.__doc__
+
+    def step(self, closure: Closure | None = None, keep_grad: bool = False) -> Any:
+        """Update the parameters once from their gradients. Parameters without a gradient stay as they are.
+
+        Parameters
+        ----------
+        closure : computes the loss and its gradients again, and returns the loss
+        keep_grad : say that the next ``backward()`` adds to the present gradients on purpose; otherwise it warns, because
+            a ``zero_grad()`` was probably forgotten
+
+        Returns
+        -------
+        what the closure returned, or None
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a setting in ``param_groups`` was changed to something out of its range. Nothing has changed then.
+        """
+        loss = None
+        if closure is not None:
+            with autodiff.enable_grad():
+                loss = closure()
+        self._check_settings()
+        if autodiff.mode.observer is not None:
+            self._record_step(keep_grad)
+            return loss
+        for group, rule, update_of_group in zip(self.param_groups, self._rules, self._updates, strict=True):
+            update_of_group.run(rule, lambda t, group=group: self.scalars(group, t), keep_grad)  # type: ignore[misc]
+        return loss
+
+    def _check_settings(self) -> None:
+        """Look at settings that have changed, before anything else does."""
+        for i, group in enumerate(self.param_groups):
+            settings = [group[name] for name in self.defaults]
+            if settings != self._checked[i]:
+                self.check(group)
+                self._checked[i] = settings
+                self._rules[i] = self.rule(group)
+
+    def _state_replaced(self) -> None:
+        self._updates = [
+            GroupUpdate(group["params"], self.state, f"{type(self).__name__}.step()") for group in self.param_groups
+        ]
+
+    # ------------------------------------------------------------------------------ a step as part of a program
+
+    def _record_step(self, keep_grad: bool) -> None:
+        """One step in operations on Tensors. The scalars are Tensors too, whose values `advance` renews."""
+        self._recorded = []
+        for group, rule in zip(self.param_groups, self._rules, strict=True):
+            together: dict[Any, _Recorded] = {}
+            for p in group["params"]:
+                if p._grad is None:
+                    continue
+                state = update.prepare(p, rule, self.state)
+                key = (p.dtype, p.device, state["step"])
+                if key not in together:
+                    numbers = self.scalars(group, state["step"] + 1)
+                    live = [Tensor(convert.like(np.asarray(number), p.array)) for number in numbers]
+                    together[key] = _Recorded(group, rule, live, [])
+                together[key].states.append(state)
+                update.record(p, rule, state, together[key].scalars)
+                p.node.consumed = not keep_grad
+            self._recorded.extend(together.values())
+        for recorded in self._recorded:
+            for state in recorded.states:
+                state["step"] += 1
+
+    def advance(self) -> bool:
+        """Prepare a recorded step for running again: count it, and compute learning rates and bias corrections anew.
+
+        Returns
+        -------
+        False, with nothing changed, where the settings now ask for another formula than the recorded one
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a setting in ``param_groups`` was changed to something out of its range. Nothing has changed then.
+        """
+        self._check_settings()
+        if any(self.rule(recorded.group) is not recorded.rule for recorded in self._recorded):
+            return False
+        for recorded in self._recorded:
+            t = recorded.states[0]["step"] + 1
+            for scalar, number in zip(recorded.scalars, self.scalars(recorded.group, t), strict=True):
+                scalar.assign_(number)
+            for state in recorded.states:
+                state["step"] = t
+        return True
+
+
+class _Recorded:
+    """Parameters of a group that share the numbers of their formula, as they were recorded."""
+
+    def __init__(self, group: dict[str, Any], rule: Rule, scalars: list[Tensor], states: list[dict[str, Any]]) -> None:
+        self.group = group
+        self.rule = rule
+        self.scalars = scalars  # tensors without axes, in the order of rule.scalars
+        self.states = states

@@ -1,0 +1,256 @@
+"""How a rule is run over the parameters of a group: small ones packed together, large ones one by one.
+
+A network of a few hundred numbers spends its time not on arithmetic but on calls. So the small parameters of a
+group, and what a rule keeps beside them, lie in flat arrays, one for each role:
+
+::
+
+    parameters   [ weight | bias | weight | bias ]      gathered before the formula, written back after it
+    gradients    [   .    |  .   |   .    |  .   ]      gathered
+    exp_avg      [   .    |  .   |   .    |  .   ]      lives here: the tensors in optimizer.state are views
+
+and the formula runs once on the whole. Each part is then written over its parameter's array, in place.
+
+On large arrays the formula runs in blocks that fit the cache or, under the Numba backend, as one compiled loop
+printed from the same formula.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Iterable, MutableMapping, Sequence
+from functools import cache
+from operator import is_
+from typing import Any
+
+import numpy as np
+
+from tinynn.autodiff import Leaf, no_grad, note_edit
+from tinynn.backends import convert
+from tinynn.optim.rule import Rule
+from tinynn.tensor import Tensor
+
+State = MutableMapping[Tensor, dict[str, Any]]
+Scalars = Callable[[int], tuple[float, ...]]  # step number -> what the formula gets
+
+SMALL = 16384  # elements: parameters up to this size are packed
+BLOCK = 16384  # elements: the formula's half a dozen temporaries of this size stay in the cache
+# Up to this step number a small pack stays in NumPy. That costs as much as loading a compiled kernel (it brings Numba
+# with it), so that short runs do not wait for one. It depends on nothing but the step: runs are repeatable.
+PLAIN_STEPS = 500
+
+
+class GroupUpdate:
+    """Runs a rule over one group of parameters; those without a gradient are left out, with their state."""
+
+    def __init__(self, params: Sequence[Tensor], state: State, where: str) -> None:
+        self.params = params
+        self.state = state
+        self.where = where  # for the message of a backward() that comes after the step
+        self.units: list[Pack | Single] = []
+        self.present: list[Tensor] = []
+        self._absent: list[int] | None = None
+        self._rule: Rule | None = None
+
+    def run(self, rule: Rule, scalars: Scalars, keep_grad: bool) -> None:
+        """One step on arrays."""
+        absent = [i for i, p in enumerate(self.params) if p._grad is None]
+        if absent != self._absent or rule is not self._rule or not all([unit.intact() for unit in self.units]):
+            self._arrange(rule, absent)
+        use_kernels = kernels_in_use()
+        for unit in self.units:
+            unit.run(rule, scalars, use_kernels)
+        consumed = not keep_grad
+        for p in self.present:
+            p.node.consumed = consumed  # type: ignore[union-attr]
+
+    def _arrange(self, rule: Rule, absent: list[int]) -> None:
+        """Decide which parameters go together: those of one dtype that have taken equally many steps."""
+        packs: dict[Any, list[Tensor]] = {}
+        units: list[Pack | Single] = []
+        skipped = set(absent)
+        present = [p for i, p in enumerate(self.params) if i not in skipped]
+        for p in present:
+            state = prepare(p, rule, self.state)
+            if isinstance(p.array, (np.ndarray, np.generic)) and p.size <= SMALL:
+                packs.setdefault((p.dtype, state["step"]), []).append(p)
+            else:
+                units.append(Single(p, rule, state, self.where))
+        for members in packs.values():
+            units.append(Pack(members, rule, [self.state[p] for p in members], self.where))
+        self.present, self.units, self._absent, self._rule = present, units, absent, rule
+
+
+def prepare(p: Tensor, rule: Rule, states: State) -> dict[str, Any]:
+    """Make the state of ``p`` complete, and of its dtype and device; make its array one that can be written to."""
+    state = states[p]
+    state.setdefault("step", 0)
+    for name in rule.state:
+        if name not in state:
+            state[name] = Tensor(np.zeros_like(p.array))  # CuPy arrays answer through NumPy's dispatch
+        elif state[name].dtype != p.dtype or state[name].device != p.device:
+            state[name] = Tensor(convert.like(state[name].array, p.array))
+    if isinstance(p.array, np.ndarray) and not (p.array.flags.writeable and p.array.flags.c_contiguous):
+        p.array = np.array(p.array, order="C")
+    return state
+
+
+class Pack:
+    """Small parameters of one dtype and one step number, updated together as flat vectors."""
+
+    def __init__(self, params: list[Tensor], rule: Rule, states: list[dict[str, Any]], where: str) -> None:
+        self.params = params
+        self.states = states
+        self.where = where
+        size, dtype = sum(p.size for p in params), params[0].dtype
+        self.p, self.g = np.empty(size, dtype), np.empty(size, dtype)
+        self.moments: list[Any] = []  # one flat array for each name in rule.state
+        self._held: list[Tensor] = []  # the tensors in optimizer.state, and the views that they must hold
+        self._views: list[Any] = []
+        for name in rule.state:
+            tensors = [state[name] for state in states]
+            flat = np.concatenate([t.array for t in tensors], axis=None, dtype=dtype)
+            for t, view in zip(tensors, _split(flat, params), strict=True):
+                t.array = view
+                self._held.append(t)
+                self._views.append(view)
+            self.moments.append(flat)
+        self._arrays = [p.array for p in params]
+        self._leaves: list[Leaf] = [p.node for p in params]  # type: ignore[misc]
+        self._parts = _split(self.p, params)
+        self._scalar_members = [i for i, p in enumerate(params) if p.ndim == 0]
+
+    def intact(self) -> bool:
+        """Whether the parameters and the state are the arrays that were packed (nobody moved or converted them)."""
+        return all(map(is_, [p.array for p in self.params], self._arrays)) and all(
+            map(is_, [t.array for t in self._held], self._views)
+        )
+
+    def run(self, rule: Rule, scalars: Scalars, use_kernels: bool) -> None:
+        t = self.states[0]["step"] + 1
+        numbers = scalars(t)
+        p, g, moments = self.p, self.g, self.moments
+        np.concatenate([q._grad.array for q in self.params], axis=None, out=g)  # type: ignore[union-attr]
+        np.concatenate(self._arrays, axis=None, out=p)
+        kernel = compiled(rule, p.dtype) if use_kernels and t > PLAIN_STEPS else None
+        if kernel is not None:
+            kernel(p, *moments, g, *numbers)
+        else:
+            new_p, *new_moments = rule.formula(p, g, *moments, *numbers)
+            p[...] = new_p
+            for old, new in zip(moments, new_moments, strict=True):
+                old[...] = new
+        where = self.where
+        for leaf in self._leaves:
+            note_edit(leaf, where)
+        for array, part in zip(self._arrays, self._parts, strict=True):
+            if array.ndim:
+                array[...] = part
+        for i in self._scalar_members:  # NumPy scalars cannot be written to
+            self._arrays[i] = self.params[i].array = self._parts[i][()]
+        for state in self.states:
+            state["step"] = t
+
+
+class Single:
+    """One large parameter, or one on the GPU."""
+
+    def __init__(self, p: Tensor, rule: Rule, state: dict[str, Any], where: str) -> None:
+        self.param = p
+        self.state = state
+        self.where = where
+        self.array = p.array
+        self._held = [state[name] for name in rule.state]
+        if isinstance(p.array, np.ndarray):
+            for t in self._held:
+                if not (t.array.flags.writeable and t.array.flags.c_contiguous):
+                    t.array = np.array(t.array, order="C")
+        self._moments = [t.array for t in self._held]
+
+    def intact(self) -> bool:
+        """Whether the parameter and the state are the arrays that they were."""
+        return self.param.array is self.array and all(map(is_, [t.array for t in self._held], self._moments))
+
+    def run(self, rule: Rule, scalars: Scalars, use_kernels: bool) -> None:
+        t = self.state["step"] + 1
+        numbers = scalars(t)
+        p, moments = self.param.array, self._moments
+        g = self.param._grad.array  # type: ignore[union-attr]
+        g = g if g.dtype == p.dtype else g.astype(p.dtype)
+        note_edit(self.param.node, self.where)  # type: ignore[arg-type]
+        if not isinstance(p, np.ndarray):  # CuPy
+            self._overwrite(rule.formula(p, g, *moments, *numbers))
+        elif use_kernels and (kernel := compiled(rule, p.dtype)) is not None:
+            kernel(p, *moments, np.ascontiguousarray(g), *numbers)
+        else:
+            run_in_blocks(rule, [p, *moments], g, numbers)
+        self.state["step"] = t
+
+    def _overwrite(self, new: Iterable[Any]) -> None:
+        for array, holder, value in zip((self.array, *self._moments), (self.param, *self._held), new, strict=True):
+            if array.ndim:
+                array[...] = value
+            else:
+                holder.array = value
+        self.array, self._moments = self.param.array, [t.array for t in self._held]
+
+
+def run_in_blocks(rule: Rule, targets: list[Any], g: Any, numbers: tuple[float, ...]) -> None:
+    """Run the formula on a few thousand elements at a time, and write the results over ``targets``: [p, *state]."""
+    flat = [a.reshape(-1) for a in targets]  # views: the arrays are contiguous
+    g = g.reshape(-1)
+    for start in range(0, g.size, BLOCK):
+        parts = [a[start : start + BLOCK] for a in flat]
+        p, *moments = parts
+        for old, new in zip(parts, rule.formula(p, g[start : start + BLOCK], *moments, *numbers), strict=True):
+            old[...] = new
+
+
+def record(p: Tensor, rule: Rule, state: dict[str, Any], scalars: Sequence[Tensor]) -> None:
+    """Run the formula on Tensors, so that whoever observes the operations sees them, and assign the results."""
+    moments = [state[name] for name in rule.state]
+    with no_grad():
+        new = rule.formula(p, p._grad, *moments, *scalars)
+        for old, value in zip((p, *moments), new, strict=True):
+            old.assign_(value)
+
+
+def _split(flat: Any, params: list[Tensor]) -> list[Any]:
+    """Views of the parts of a flat array that belong to each parameter, in its shape."""
+    ends = np.cumsum([p.size for p in params])
+    return [flat[end - p.size : end].reshape(p.shape) for p, end in zip(params, ends, strict=True)]
+
+
+# ------------------------------------------------------------------------------------------------ compiled kernels
+
+_kernels: dict[tuple[Rule, Any], Any] = {}
+
+
+def compiled(rule: Rule, dtype: Any) -> Any:
+    """The rule as a compiled loop that updates p and the state in place; None for dtypes that have none."""
+    key = (rule, dtype)
+    if key not in _kernels:
+        _kernels[key] = _compile(rule, dtype) if dtype.name in ("float64", "float32") else None
+    return _kernels[key]
+
+
+def _compile(rule: Rule, dtype: Any) -> Any:
+    from tinynn.backends.dispatch import NAMESPACES
+    from tinynn.kernels.elementwise import compile_elementwise
+    from tinynn.kernels.symbols import Symbol, symbolic
+
+    NAMESPACES.setdefault(Symbol, symbolic)  # the library's functions, such as sqrt, in a formula
+    inputs, outputs = ["p", "g", *rule.state], ["p", *rule.state]
+    return compile_elementwise(rule.name, rule.formula, inputs, rule.scalars, dtype, outputs=outputs)
+
+
+def kernels_in_use() -> bool:
+    """Whether the Numba backend is in use, and Numba there."""
+    from tinynn.backends import select
+
+    return select.backend() == "numba" and _numba_is_there()
+
+
+@cache
+def _numba_is_there() -> bool:
+    return importlib.util.find_spec("numba") is not None
