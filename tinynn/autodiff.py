@@ -356,7 +356,7 @@ def backpropagate(
         if node.number < _last_edit:
             _check_unedited(node)
         if record:
-            saved = _as_tensors(node)
+            saved = _as_tensors(node, constants_too=observer is not None and observer.wants_tensors)
             ready = NotImplemented
         else:
             ready = NotImplemented
@@ -424,11 +424,20 @@ def _paths_to(targets: set[Node], starts: Iterable[Node]) -> set[Node]:
     return useful
 
 
-def _as_tensors(node: Node) -> dict[str, Any]:
-    """The saved arrays as Tensors that remember the nodes that made them: for derivatives of derivatives."""
+def _as_tensors(node: Node, constants_too: bool = False) -> dict[str, Any]:
+    """The saved arrays as Tensors that remember the nodes that made them: for derivatives of derivatives.
+
+    ``constants_too``: also those that no gradient flows to, so that what a formula computes from them alone is seen
+    by an observer.
+    """
     saved = node.saved
-    assert saved is not None
+    if saved is None:
+        raise GraphError(_freed_message(node))
     op = node.op
+
+    def constant(value: Any) -> Any:
+        return Tensor(value) if constants_too and hasattr(value, "dtype") else value
+
     values: dict[str, Any] = {}
     for name, value in saved.items():
         place = op._place_of(name)
@@ -436,11 +445,11 @@ def _as_tensors(node: Node) -> dict[str, Any]:
             values[name] = Tensor(value, node)
         elif place >= REST:
             rest = node.parents[place - REST :]
-            values[name] = tuple(Tensor(v, p) if p is not None else v for v, p in zip(value, rest, strict=True))
+            values[name] = tuple(Tensor(v, p) if p is not None else constant(v) for v, p in zip(value, rest, strict=True))
         elif 0 <= place < OUT and node.parents[place] is not None:
             values[name] = Tensor(value, node.parents[place])
         else:
-            values[name] = value
+            values[name] = constant(value)
     for name in op.derived:
         formula = getattr(op, name, None)
         if name in values and formula is not None:

@@ -210,10 +210,10 @@ def test_loops_over_many_arrays_are_vectorised(dtype):
         adam_kernel(dtype, in_place=False),
         compile_elementwise("gelu_and_slope", gelu_and_slope, ["x"], dtype=dtype),
         compile_elementwise("relu_grad", lambda g, x: g * (x > 0), ["g", "x"], dtype=dtype),
-        compile_elementwise("extremes", lambda x, y: xp.maximum(x, y) - xp.minimum(x, y), ["x", "y"], dtype=dtype),
+        compile_elementwise("spread", lambda x, y: xp.maximum(x, y) - xp.minimum(x, y), "xy", dtype=dtype),
         compile_elementwise("steps", lambda x: xp.sign(x) + xp.floor(x), ["x"], dtype=dtype),
         compile_elementwise(
-            "logic", lambda x, y: xp.where(((x > 0) & ~(y < x)) | (y > 1), x, xp.exp(y)), ["x", "y"], dtype=dtype
+            "logic", lambda x, y: xp.where(((x > 0) & ~(y < x)) | (y > 1), x, xp.exp(y)), "xy", dtype=dtype
         ),
     ]  # fmt: skip
     packed = "ps" if dtype == "float32" else "pd"

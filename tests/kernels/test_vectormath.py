@@ -81,9 +81,10 @@ def arguments(name, dtype, n=3000):
         random.uniform(-2, 2, n),
         10.0 ** random.uniform(np.log10(info.tiny) - 5, np.log10(info.max), n),
     )
+    denormal = random.uniform(underflow, float(np.log(info.tiny)), n)  # what exp of it is
     small = random.choice([-1.0, 1.0], n) * 10.0 ** random.uniform(-44, 0, n)
     pools = {
-        "exp": [near, random.uniform(underflow, overflow, n), random.uniform(underflow, np.log(info.tiny), n)],
+        "exp": [near, random.uniform(underflow, overflow, n), denormal],
         "expm1": [near, random.uniform(-60, overflow, n), small],
         "log": [magnitudes, 1 + near / 5, 1 + near * 1e-6, random.uniform(0.5, 2, n)],
         "log1p": [magnitudes, near[near > -1], -1 + 10.0 ** random.uniform(-7, 0, n), small],

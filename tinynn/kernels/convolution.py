@@ -21,6 +21,7 @@ Kernels of 1 x 1 are matrix products and go to BLAS. An infinity in x can make N
 
 from __future__ import annotations
 
+import functools
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -37,7 +38,7 @@ Array = NDArray[Any]
 Pair = tuple[int, int]
 
 _LINE = 16  # elements: planes and rows start at multiples of it
-_STACK = 1024  # elements: images smaller than this are laid end to end for the gradient of the weights
+_STACK = 2048  # elements: so many images are worked on together for the gradient of the weights
 
 
 class Layout(NamedTuple):
@@ -124,7 +125,7 @@ def _forward(
     first: int, last: int, x: Array, weight: Array, bias: Array, groups: int, stride: Pair, padding: Pair, sides: Array,
     row: int, plane: int, channel: int, n: int, offsets: Array, out: Array,
 ) -> None:  # fmt: skip
-    """Images first to last. ``weight`` is (O, shifts), filled up with zeros; the last shifts point past the planes."""
+    """Images first to last. ``weight`` is (O, shifts)."""
     per_group, filters = x.shape[1] // groups, weight.shape[0] // groups
     planes = np.zeros(per_group * channel + n, x.dtype)
     sums, rows = np.empty(filters * n, x.dtype), np.arange(filters) * n
@@ -134,7 +135,9 @@ def _forward(
                 x, image, group * per_group, per_group, stride, padding, sides, row, plane, channel, planes, 0
             )
             for o in range(filters):
-                sums[o * n : (o + 1) * n] = bias[group * filters + o]
+                at, value = np.uint64(o * n), bias[group * filters + o]
+                for i in range(np.uint64(n)):
+                    sums[at + i] = value
             add_shifted(sums, rows, weight[group * filters : (group + 1) * filters], planes, offsets, n)
             for o in range(filters):
                 for i in range(out.shape[2]):
@@ -148,7 +151,7 @@ def _backward_x(
     first: int, last: int, g: Array, weight: Array, groups: int, stride: Pair, padding: Pair, sides: Array, row: int,
     plane: int, channel: int, n: int, taps: Array, dx: Array,
 ) -> None:  # fmt: skip
-    """Images first to last. ``weight`` is (KH * KW, C, filters of the group, filled up to a multiple of four)."""
+    """Images first to last. ``weight`` is (KH * KW, C, filters of a group)."""
     per_group, filters = dx.shape[1] // groups, g.shape[1] // groups
     lines = np.zeros(weight.shape[2] * n, g.dtype)
     offsets = np.arange(weight.shape[2]) * n
@@ -223,16 +226,15 @@ def conv2d_forward(
     out = aligned_empty((len(x), filters, *size), x.dtype)
     if _is_matrix_product(kernel, stride, padding, groups):
         pixels = out.reshape(len(x), filters, size[0] * size[1])
-        np.matmul(weight.reshape(filters, per_group), x.reshape(len(x), per_group, -1), out=pixels)
+        np.matmul(weight.reshape(filters, per_group), x.reshape(pixels.shape[0], per_group, pixels.shape[2]), out=pixels)
         pixels += bias[:, None]
         return out
-    layout = _layout(x.shape, weight.shape, groups, size, stride, padding, dilation)
-    offsets = _offsets(layout.taps, layout.channel, per_group)
-    shifts = per_group * len(layout.taps)
-    padded = np.zeros((filters, len(offsets)), x.dtype)
-    padded[:, :shifts] = weight.reshape(filters, shifts)
-    work = _nanoseconds(out.size * shifts, x.dtype)
-    share(_forward, len(x), work, x, padded, np.ascontiguousarray(bias), groups, *layout[:-1], offsets, out)
+    layout = _layout(x.shape[1:], weight.shape, groups, size, stride, padding, dilation)
+    offsets = _offsets(layout, per_group)
+    matrix = weight.reshape(filters, len(offsets))
+    lines = _lines(out, layout)
+    work = _nanoseconds(out.size * len(offsets), x.dtype)
+    share(_forward, len(x), work, x, matrix, np.ascontiguousarray(bias), groups, *layout[:-1], offsets, lines)
     return out
 
 
@@ -263,43 +265,48 @@ def conv2d_backward(
         raise ValueError(f"conv2d backward: g has shape {g.shape}, but the output is {(len(x), filters, *size)}")
     g = np.ascontiguousarray(g, x.dtype)
     dx = dweight = dbias = None
+    pixels = size[0] * size[1]
     if need_bias:
-        dbias = g.reshape(len(x), filters, -1).sum(axis=2).sum(axis=0)
+        dbias = g.reshape(len(x), filters, pixels).sum(axis=2).sum(axis=0)
     if _is_matrix_product(kernel, stride, padding, groups):
-        lines, pixels = g.reshape(len(x), filters, -1), x.reshape(len(x), per_group, -1)
+        gs, xs = g.reshape(len(x), filters, pixels), x.reshape(len(x), per_group, pixels)
         if need_x:
             dx = aligned_empty(x.shape, x.dtype)
-            np.matmul(weight.reshape(filters, per_group).T, lines, out=dx.reshape(pixels.shape))
+            np.matmul(weight.reshape(filters, per_group).T, gs, out=dx.reshape(xs.shape))
         if need_weight:
-            dweight = np.matmul(lines, pixels.swapaxes(1, 2)).sum(axis=0).reshape(weight.shape)
+            dweight = np.matmul(gs, xs.swapaxes(1, 2)).sum(axis=0).reshape(weight.shape)
         return dx, dweight, dbias
-    layout = _layout(x.shape, weight.shape, groups, size, stride, padding, dilation)
-    work = _nanoseconds(g.size * per_group * len(layout.taps), x.dtype)
+    layout = _layout(x.shape[1:], weight.shape, groups, size, stride, padding, dilation)
+    lines, work = _lines(g, layout), _nanoseconds(g.size * per_group * len(layout.taps), x.dtype)
     if need_x:
         dx = aligned_empty(x.shape, x.dtype)
-        by_group = weight.reshape(groups, filters // groups, per_group, -1).transpose(3, 0, 2, 1)
-        turned = np.zeros((len(layout.taps), groups * per_group, round_up(filters // groups, 4)), x.dtype)
-        turned[:, :, : filters // groups] = by_group.reshape(len(layout.taps), groups * per_group, -1)
-        share(_backward_x, len(x), work, g, turned, groups, *layout, dx)
+        by_tap = weight.reshape(groups, filters // groups, per_group, -1).transpose(3, 0, 2, 1)
+        matrices = np.ascontiguousarray(by_tap.reshape(len(layout.taps), groups * per_group, -1))
+        share(_backward_x, len(x), work, lines, matrices, groups, *layout, dx)
     if need_weight:
         stack = max(1, min(_STACK // layout.plane, len(x)))
-        stacked = _layout(x.shape, weight.shape, groups, size, stride, padding, dilation, stack)
-        offsets = _offsets(stacked.taps, layout.channel * stack, per_group)
-        offsets[per_group * len(stacked.taps) :] = 0
+        stacked = _layout(x.shape[1:], weight.shape, groups, size, stride, padding, dilation, stack)
+        offsets = _offsets(stacked._replace(channel=layout.channel * stack), per_group)
+        shifts = len(offsets)
+        offsets = np.concatenate([offsets, np.zeros(-shifts % 4, np.int64)])
         images = round_up(max(1, -(-len(x) // 8)), stack)  # images in a slot; at most eight slots
         slots = np.empty((-(-len(x) // images), filters, len(offsets)), x.dtype)
-        share(_backward_weight, len(slots), work, images, stack, g, x, groups, *layout[:-1], offsets, slots)
-        dweight = slots.sum(axis=0)[:, : per_group * len(stacked.taps)].reshape(weight.shape)
+        share(_backward_weight, len(slots), work, images, stack, lines, x, groups, *layout[:-1], offsets, slots)
+        dweight = slots.sum(axis=0)[:, :shifts].reshape(weight.shape)
     return dx, dweight, dbias
 
 
+@functools.lru_cache(maxsize=256)
 def _layout(
     x_shape: tuple[int, ...], weight_shape: tuple[int, ...], groups: int, size: Pair, stride: Pair, padding: Pair,
     dilation: Pair, stack: int = 1,
 ) -> Layout:  # fmt: skip
-    """Lay out the planes of one image. With ``stack``, ``taps`` is for planes in which that many images follow."""
+    """Lay out the planes of an image (C, H, W). With ``stack``, ``taps`` is for planes that hold that many images.
+
+    The answer is remembered, since a network asks for the same few shapes again and again; its arrays are not changed.
+    """
     filters, _, *kernel = weight_shape
-    rows, row = (-(-(x_shape[2 + a] + 2 * padding[a]) // stride[a]) for a in (0, 1))
+    rows, row = (-(-(x_shape[1 + a] + 2 * padding[a]) // stride[a]) for a in (0, 1))
     down, right = np.arange(kernel[0])[:, None] * dilation[0], np.arange(kernel[1]) * dilation[1]
     # Multiplications saved per element copied; the copy of an element costs about as much as eight of them.
     if (row - size[1]) * (filters // groups) * kernel[0] > 8 * size[1]:
@@ -313,11 +320,15 @@ def _layout(
     return Layout(stride, padding, sides.astype(np.int64), row, plane, channel, n, taps.reshape(-1).astype(np.int64))
 
 
-def _offsets(taps: NDArray[np.int64], channel: int, channels: int) -> NDArray[np.int64]:
-    """Return the shifts of all channels, filled up to a multiple of four with the end of the planes."""
-    offsets = np.full(round_up(channels * len(taps), 4), channels * channel, np.int64)
-    offsets[: channels * len(taps)] = (np.arange(channels)[:, None] * channel + taps).reshape(-1)
-    return offsets
+def _offsets(layout: Layout, channels: int) -> NDArray[np.int64]:
+    """Return the shifts of all kernel positions in all channels of a group."""
+    return np.add.outer(np.arange(channels) * layout.channel, layout.taps).reshape(-1)
+
+
+def _lines(out: Array, layout: Layout) -> Array:
+    """Return out or its gradient, as one line per channel if it is laid out like the planes."""
+    n, filters, rows, columns = out.shape
+    return out.reshape(n, filters, 1, rows * columns) if layout.row == columns else out
 
 
 def _is_matrix_product(kernel: Any, stride: Pair, padding: Pair, groups: int) -> bool:

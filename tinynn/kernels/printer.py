@@ -19,8 +19,9 @@ from tinynn.kernels.symbols import COMPARISONS, LOGIC, Symbol
 _RESERVED = re.compile(
     r"t\d+|i|n|T|np|vm|njit|types|real|read|written|read_bool|written_bool|\w+_array|_.*"
     r"|abs|range|exp|expm1|log|log1p|sqrt|sin|cos|tanh|erf|floor|fabs|fmod|pow|copysign|true|false"
-    r"|auto|bool|char|const|default|delete|double|do|enum|extern|float|goto|inline|int|long|new|operator|private|public"
-    r"|register|short|signed|sizeof|static|struct|switch|template|this|throw|typedef|typename|union|unsigned|void|volatile"
+    r"|auto|bool|char|const|default|delete|double|do|enum|extern|float|goto|inline|int|long"
+    r"|new|operator|private|public|register|short|signed|sizeof|static|struct|switch|template|this|throw"
+    r"|typedef|typename|union|unsigned|void|volatile"
 )
 _LONGEST_EXPRESSION = 88
 _VECTOR_MATH = ("exp", "expm1", "log", "log1p", "tanh", "erf")

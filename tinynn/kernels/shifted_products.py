@@ -189,6 +189,28 @@ def _dots_4x4(
 
 
 @njit(cache=True, **TILE)
+def _dots_2x4(
+    d: Array, g: Array, rows: Array, m: int, x: Array, offsets: Array, t: int, n: int, repeats: int, pitch: int
+) -> None:
+    zero = splat(d.dtype.type(0))
+    d00, d01, d02, d03, d10, d11, d12, d13 = zero, zero, zero, zero, zero, zero, zero, zero
+    for repeat in range(U(repeats)):
+        shift = repeat * U(pitch)
+        r0, r1 = U(rows[m]), U(rows[m + 1])
+        o0, o1, o2, o3 = U(offsets[t]), U(offsets[t + 1]), U(offsets[t + 2]), U(offsets[t + 3])
+        for i in range(shift, shift + U(n), U(REGISTER_BYTES // d.itemsize)):
+            x0, x1, x2, x3 = load(x, o0 + i), load(x, o1 + i), load(x, o2 + i), load(x, o3 + i)
+            g0, g1 = load(g, r0 + i), load(g, r1 + i)
+            d00, d01 = multiply_add(g0, x0, d00), multiply_add(g0, x1, d01)
+            d02, d03 = multiply_add(g0, x2, d02), multiply_add(g0, x3, d03)
+            d10, d11 = multiply_add(g1, x0, d10), multiply_add(g1, x1, d11)
+            d12, d13 = multiply_add(g1, x2, d12), multiply_add(g1, x3, d13)
+    for b, (a0, a1) in enumerate(((d00, d10), (d01, d11), (d02, d12), (d03, d13))):
+        d[m, t + b] += sum_of_lanes(a0)
+        d[m + 1, t + b] += sum_of_lanes(a1)
+
+
+@njit(cache=True, **TILE)
 def _dots_1x4(
     d: Array, g: Array, rows: Array, m: int, x: Array, offsets: Array, t: int, n: int, repeats: int, pitch: int
 ) -> None:
@@ -211,12 +233,14 @@ def _dots_1x4(
 def _add_products(
     d: Array, g: Array, rows: Array, x: Array, offsets: Array, n: int, repeats: int, pitch: int
 ) -> None:
-    fours = rows.size // 4 * 4
+    fours, twos = rows.size // 4 * 4, rows.size // 2 * 2
     for t in range(0, offsets.size, 4):
         for m in range(0, fours, 4):
             _dots_4x4(d, g, rows, m, x, offsets, t, n, repeats, pitch)
-        for m in range(fours, rows.size):
-            _dots_1x4(d, g, rows, m, x, offsets, t, n, repeats, pitch)
+        if fours < twos:
+            _dots_2x4(d, g, rows, fours, x, offsets, t, n, repeats, pitch)
+        if twos < rows.size:
+            _dots_1x4(d, g, rows, twos, x, offsets, t, n, repeats, pitch)
 
 
 @njit(cache=True, **LOOP)

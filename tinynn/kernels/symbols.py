@@ -128,12 +128,6 @@ class Symbol:
     def __reduce__(self) -> tuple[Any, ...]:
         return Symbol, (self.function, self.operands, self.value, self.is_bool)
 
-    def __copy__(self) -> Symbol:
-        return self
-
-    def __deepcopy__(self, memo: object) -> Symbol:
-        return self
-
     def __repr__(self) -> str:
         if not self.operands:
             return str(self.value)

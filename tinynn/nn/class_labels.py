@@ -26,51 +26,51 @@ def class_rows(name: str, x: Any) -> tuple[Any, tuple[int, ...]]:
     return reshape(moveaxis(x, 1, -1), (math.prod(places), classes)), places
 
 
-def labels_of(name: str, target: Any, x: Any, places: tuple[int, ...], ignore_index: int) -> Any:
-    """The labels in one row, once they are known to be integers, one for each place, and in range."""
+def labels_of(name: str, target: Any, x: Any, places: tuple[int, ...], ignore_index: int) -> tuple[Any, Any]:
+    """The labels in one row, and which of them are not ``ignore_index`` (None if that is all of them).
+
+    While operations are observed (a program is being recorded), the latter is always spelled out: another batch may
+    have labels to ignore where this one has none.
+
+    Raises
+    ------
+    TypeError, ValueError, IndexError
+        If the labels are not integers, not one for each place, not in range, or all to be ignored.
+    """
     shape, classes = tuple(x.shape), x.shape[min(1, len(x.shape) - 1)]
     if target.dtype.kind not in "iu" and target.size:
+        also = "" if name == "nll_loss" else f", or give probabilities, of shape {shape}"
         raise TypeError(
-            f"{name}: labels must be integers, but the target is {target.dtype} of shape {tuple(target.shape)}; use "
-            f"target.to('int64')" + ("" if name == "nll_loss" else f", or give probabilities, of shape {shape}")
+            f"{name}: labels must be integers, but the target is {target.dtype} of shape {tuple(target.shape)}; "
+            f"use target.to('int64'){also}"
         )
     if tuple(target.shape) != places:
         hint = " Use target.squeeze(1)." if tuple(target.shape) == (*places, 1) else ""
         hint = hint or (" For one-hot rows use target.argmax(1)." if tuple(target.shape) == shape else "")
         raise ValueError(
-            f"{name}: an input of shape {shape} needs one label for each of {places}, but the target has shape "
-            f"{tuple(target.shape)}.{hint}"
+            f"{name}: an input of shape {shape} needs one label for each of {places}, but the target has "
+            f"shape {tuple(target.shape)}.{hint}"
         )
     if target.dtype.kind not in "iu":
         target = target.astype("int64")
-    _check_range(name, getattr(target, "array", target), classes, ignore_index)
-    return target if len(places) == 1 else reshape(target, (-1,) if places else (1,))
-
-
-def _check_range(name: str, labels: Any, classes: int, ignore_index: int) -> None:
-    if not labels.size or (int(labels.min()) >= 0 and int(labels.max()) < classes):
-        return
+    if len(places) != 1:
+        target = reshape(target, (-1,) if places else (1,))
+    labels = getattr(target, "array", target)
+    ordinary = _in_range(labels, classes) and not 0 <= ignore_index < classes
+    if ordinary and autodiff.mode.observer is None:
+        return target, None
     wrong = labels[((labels < 0) | (labels >= classes)) & (labels != ignore_index)]
     if wrong.size:
         raise IndexError(
-            f"{name}: labels of {classes} classes must be in 0 ... {classes - 1} (or ignore_index = {ignore_index}), but "
-            f"{wrong.size} are not, such as {int(wrong.ravel()[0])}"
+            f"{name}: labels of {classes} classes must be in 0 ... {classes - 1} (or ignore_index = {ignore_index}), "
+            f"but {wrong.size} are not, such as {int(wrong[0])}"
         )
+    keep = not_equal(target, ignore_index)
+    if labels.size and not getattr(keep, "array", keep).any():
+        raise ValueError(f"{name}: every label is ignore_index = {ignore_index}; there is nothing to take a loss of")
+    return target, keep
 
 
-def kept(labels: Any, ignore_index: int) -> Any:
-    """Which labels are not ``ignore_index``; None if that is all of them.
-
-    While operations are observed (a program is being recorded), the answer is always spelled out: another batch may
-    have labels to ignore where this one has none.
-
-    Raises
-    ------
-    ValueError
-        If there are labels, and all of them are to be ignored.
-    """
-    keep = not_equal(labels, ignore_index)
-    raw = getattr(keep, "array", keep)
-    if raw.size and not raw.any():
-        raise ValueError(f"every label is ignore_index = {ignore_index}: there is nothing to compute a loss from")
-    return keep if autodiff.mode.observer is not None or not raw.all() else None
+def _in_range(labels: Any, classes: int) -> bool:
+    """Whether all labels are in 0 ... classes - 1. As unsigned numbers, negative ones are too large as well."""
+    return not labels.size or int(labels.view(f"u{labels.itemsize}").max()) < classes

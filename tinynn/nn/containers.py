@@ -35,7 +35,9 @@ class _Container(Module):
 
     def __getattr__(self, name: str) -> Any:
         layers = self.__dict__.get("_layers", {})
-        return layers[name] if name in layers else super().__getattr__(name)
+        if name in layers:
+            return layers[name]
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __delattr__(self, name: str) -> None:
         if name in self._layers:

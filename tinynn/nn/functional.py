@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinynn import functional as composites
+from tinynn import random
 from tinynn.kernels.philox import blocks_consumed
 from tinynn.nn.loss_functions import (
     binary_cross_entropy,
@@ -303,7 +304,7 @@ def batch_norm(
     if running_mean is not None:
         running_mean.assign_(running_mean * (1.0 - momentum) + mean * momentum)
     if running_var is not None:
-        running_var.assign_(running_var * (1.0 - momentum) + variance * (n / (n - 1)) * momentum)
+        running_var.assign_(running_var * (1.0 - momentum) + variance * (momentum * (n / (n - 1))))
     return out
 
 
@@ -335,9 +336,8 @@ def dropout(x: Any, p: float = 0.5, training: bool = True, generator: Generator 
         return x
     if p == 1.0:
         return elementwise.where(True, 0.0, x)
-    if generator is None:
-        from tinynn.random import default_generator as generator
-    return neural.dropout(x, p, generator.seed, generator.reserve(blocks_consumed("bits", math.prod(x.shape))))
+    source = random.default_generator if generator is None else generator
+    return neural.dropout(x, p, source.seed, source.reserve(blocks_consumed("bits", math.prod(x.shape))))
 
 
 def embedding(indices: Any, weight: Any, padding_idx: int | None = None) -> Any:

@@ -10,20 +10,18 @@ from typing import Any
 
 import numpy as np
 
-from tinynn import autodiff
 from tinynn.autodiff import apply
 from tinynn.functional import log_softmax
-from tinynn.nn.class_labels import class_rows, kept, labels_of
+from tinynn.nn.class_labels import class_rows, labels_of
 from tinynn.ops.arithmetic import less
 from tinynn.ops.elementwise import abs, clip, exp, log, log1p, softplus, where
 from tinynn.ops.indexing import take
-from tinynn.ops.neural import softmax_cross_entropy
-from tinynn.ops.reduce import Mean, Sum, mean, sum
+from tinynn.ops.neural import SoftmaxCrossEntropy
+from tinynn.ops.reduce import Mean, Sum, sum
 from tinynn.ops.shape import broadcast_to, moveaxis, reshape
-from tinynn.tensor import Tensor
 
 REDUCTIONS = ("mean", "sum", "none")
-_MEAN, _SUM = Mean(None, False), Sum(None, False)
+_MEAN, _SUM, _SOFTMAX_CROSS_ENTROPY = Mean(None, False), Sum(None, False), SoftmaxCrossEntropy()
 
 
 # ------------------------------------------------------------------------------------------------- the two ends
@@ -312,10 +310,9 @@ def cross_entropy(
             raise ValueError("cross_entropy: ignore_index has no meaning where the target is probabilities")
         losses = _soft_cross_entropy(logits, _matched("cross_entropy", input, target), weight, label_smoothing)
         return _reduced("cross_entropy", reshape(losses, places), reduction)
-    labels = labels_of("cross_entropy", target, input, places, ignore_index)
-    keep = kept(labels, ignore_index)
+    labels, keep = labels_of("cross_entropy", target, input, places, ignore_index)
     labels = labels if keep is None else where(keep, labels, 0)
-    losses = softmax_cross_entropy(logits, labels)
+    losses = apply(_SOFTMAX_CROSS_ENTROPY, logits, labels)
     factors = None if weight is None else take(weight, labels)
     losses = losses if factors is None else losses * factors
     if label_smoothing:
@@ -352,8 +349,7 @@ def nll_loss(input: Any, target: Any, weight: Any = None, ignore_index: int = -1
         target = np.asarray(target)
     rows, places = class_rows("nll_loss", input)
     weight = _class_weight("nll_loss", weight, rows)
-    labels = labels_of("nll_loss", target, input, places, ignore_index)
-    keep = kept(labels, ignore_index)
+    labels, keep = labels_of("nll_loss", target, input, places, ignore_index)
     labels = labels if keep is None else where(keep, labels, 0)
     losses = -rows[np.arange(rows.shape[0]), labels]
     factors = None if weight is None else take(weight, labels)

@@ -12,7 +12,7 @@ from tinynn.tensor import Tensor, tensor
 class _Loss(Module):
     """A loss with a reduction."""
 
-    known = L.REDUCTIONS
+    known: tuple[str, ...] = L.REDUCTIONS
 
     def __init__(self, reduction: str = "mean") -> None:
         super().__init__()

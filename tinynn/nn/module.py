@@ -10,22 +10,17 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, NamedTuple, Self
+from types import MappingProxyType
+from typing import Any, Self
 
 import numpy as np
 
 from tinynn.backends import convert
+from tinynn.nn.state import IncompatibleKeys, load
 from tinynn.ops import transfer
 from tinynn.tensor import Parameter, Tensor
 
 _next_hook = itertools.count().__next__
-
-
-class IncompatibleKeys(NamedTuple):
-    """What `Module.load_state_dict` with ``strict=False`` left alone."""
-
-    missing_keys: list[str]
-    unexpected_keys: list[str]
 
 
 class RemovableHook:
@@ -73,36 +68,34 @@ class Module:
     ['factor']
     """
 
-    training: bool
-    _persistent: dict[str, bool]  # names of the buffers, and whether state_dict() has them
-    _forward_hooks: dict[int, Callable[..., Any]]
-    _forward_pre_hooks: dict[int, Callable[..., Any]]
+    # There is no __getattr__ here, on purpose: it would make every look-up of an attribute slower.
+    training: bool = True
+    _persistent: Mapping[str, bool] = MappingProxyType({})  # the buffers' names, and whether state_dict() has them
+    _hooks: tuple[dict[int, Any], dict[int, Any]] | None = None  # before and after forward, once there are any
 
     def __init__(self) -> None:
-        own = self.__dict__
-        own["training"] = True
-        own["_persistent"] = {}
-        own["_forward_hooks"] = {}
-        own["_forward_pre_hooks"] = {}
+        self.__dict__.update(training=True, _persistent={}, _hooks=None)
 
     # ------------------------------------------------------------------------------------------------ calling
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if self._forward_pre_hooks or self._forward_hooks:
-            return self._call_with_hooks(args, kwargs)
-        return self.forward(*args, **kwargs)
+        if self._hooks is None:
+            return self.forward(*args, **kwargs)
+        return self._call_with_hooks(args, kwargs, *self._hooks)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Compute the output; each subclass has its own."""
         raise NotImplementedError(f"{type(self).__name__} has no forward method: define forward(self, ...)")
 
-    def _call_with_hooks(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        for pre_hook in list(self._forward_pre_hooks.values()):
+    def _call_with_hooks(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], before: dict[int, Any], after: dict[int, Any]
+    ) -> Any:
+        for pre_hook in list(before.values()):
             changed = pre_hook(self, args)
             if changed is not None:
                 args = changed if isinstance(changed, tuple) else (changed,)
         output = self.forward(*args, **kwargs)
-        for hook in list(self._forward_hooks.values()):
+        for hook in list(after.values()):
             changed = hook(self, args, output)
             output = output if changed is None else changed
         return output
@@ -120,23 +113,23 @@ class Module:
         (2, 3)
         >>> handle.remove()
         """
-        return RemovableHook(self._forward_hooks, hook)
+        return RemovableHook(self._hook_lists()[1], hook)
 
     def register_forward_pre_hook(self, hook: Callable[[Module, tuple[Any, ...]], Any]) -> RemovableHook:
         """Call ``hook(module, args)`` before each forward pass; what it returns, unless None, replaces the arguments."""
-        return RemovableHook(self._forward_pre_hooks, hook)
+        return RemovableHook(self._hook_lists()[0], hook)
+
+    def _hook_lists(self) -> tuple[dict[int, Any], dict[int, Any]]:
+        if self._hooks is None:
+            self._hooks = ({}, {})
+        return self._hooks
 
     # ------------------------------------------------------------------------------------------- registration
 
     def __setattr__(self, name: str, value: Any) -> None:
         own = self.__dict__
         if isinstance(value, (Parameter, Module)):
-            if "_persistent" not in own:
-                raise AttributeError(
-                    f"{type(self).__name__}: {name!r} is assigned before super().__init__() was called; make that the first "
-                    "line of __init__"
-                )
-            self._persistent.pop(name, None)
+            self._buffer_names(name).pop(name, None)
         elif value is not None:
             if isinstance(own.get(name), (Parameter, Module)):
                 kind = "parameter" if isinstance(own[name], Parameter) else "submodule"
@@ -144,22 +137,21 @@ class Module:
                     f"{type(self).__name__}.{name} is a {kind}; it cannot be replaced by a {type(value).__name__}"
                     + (f". To overwrite its values use {name}.assign_(value)" if kind == "parameter" else "")
                 )
-            if name in own.get("_persistent", ()) and not isinstance(value, Tensor):
+            if name in self._persistent and not isinstance(value, Tensor):
                 raise TypeError(f"{type(self).__name__}.{name} is a buffer: a tensor or None, not a {type(value).__name__}")
         object.__setattr__(self, name, value)
 
     def __delattr__(self, name: str) -> None:
         object.__delattr__(self, name)
-        self._persistent.pop(name, None)
+        self._buffer_names(name).pop(name, None)
 
-    def __getattr__(self, name: str) -> Any:
-        # Python comes here only for what is not there.
-        if "_persistent" not in self.__dict__ and not name.startswith("__"):
+    def _buffer_names(self, name: str) -> dict[str, bool]:
+        if not isinstance(self._persistent, dict):
             raise AttributeError(
-                f"{type(self).__name__} has no {name!r}, because its __init__ did not call super().__init__(); make that the "
+                f"{type(self).__name__}: {name!r} is assigned before super().__init__() was called; make that the "
                 "first line of __init__"
             )
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return self._persistent
 
     def register_parameter(self, name: str, parameter: Parameter | None) -> None:
         """Add a parameter under a name that is computed; ``self.name = parameter`` does the same."""
@@ -188,7 +180,7 @@ class Module:
             raise TypeError(f"register_buffer: {name!r} must be a tensor or None, not a {type(tensor).__name__}")
         if name not in self._persistent:
             self._check_free(name)
-        self._persistent[name] = persistent
+        self._buffer_names(name)[name] = persistent
         object.__setattr__(self, name, tensor)
 
     def add_module(self, name: str, module: Module | None) -> None:
@@ -203,7 +195,7 @@ class Module:
     def _check_free(self, name: str) -> None:
         if not isinstance(name, str) or not name or "." in name:
             raise KeyError(f"{name!r} cannot name a part of a module: a string without dots is needed")
-        if hasattr(self, name) and name not in dict(self._members()):
+        if not isinstance(getattr(self, name, None), (Parameter, Module, type(None))):
             raise KeyError(f"{type(self).__name__} has an attribute {name!r} already")
 
     # ---------------------------------------------------------------------------------------- what is in here
@@ -417,24 +409,7 @@ class Module:
         >>> b.load_state_dict(a.state_dict())
         IncompatibleKeys(missing_keys=[], unexpected_keys=[])
         """
-        if not isinstance(state, Mapping):
-            raise TypeError(f"load_state_dict: state must be a dict from names to tensors, not a {type(state).__name__}")
-        own = dict(self._state())
-        missing = [name for name in own if name not in state]
-        unexpected = [name for name in state if name not in own]
-        values, wrong = _read(own, state)
-        problems = [f"missing: {', '.join(missing)}"] if strict and missing else []
-        problems += [f"unexpected: {', '.join(map(str, unexpected))}"] if strict and unexpected else []
-        problems += wrong
-        if problems:
-            raise ValueError(
-                f"load_state_dict: the state does not fit this {type(self).__name__}; nothing was changed.\n  "
-                + "\n  ".join(problems)
-                + ("\nTo leave names that differ alone, use strict=False." if strict and (missing or unexpected) else "")
-            )
-        for name, value in values.items():
-            own[name].assign_(value)
-        return IncompatibleKeys(missing, unexpected)
+        return load(dict(self._state()), state, strict, type(self).__name__)
 
     # ------------------------------------------------------------------------------------------------ printing
 
@@ -448,25 +423,6 @@ class Module:
         if not lines:
             return f"{name}({settings}){count}"
         return "\n".join([f"{name}({settings}", *lines, f"){count}"])
-
-
-def _read(own: dict[str, Tensor], state: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """The values of ``state`` that the module has a place for, and what is wrong with them."""
-    values: dict[str, Any] = {}
-    wrong = []
-    for name, tensor in own.items():
-        if name not in state:
-            continue
-        value = state[name]
-        value = value if isinstance(value, Tensor) else np.asarray(value)
-        if value.dtype.kind not in "fiub":
-            wrong.append(f"{name}: {value.dtype} values are no numbers")
-        elif tuple(value.shape) != tensor.shape:
-            wrong.append(f"{name}: shape {tuple(value.shape)} in the state, {tensor.shape} in the module")
-        elif not tensor.is_leaf:
-            wrong.append(f"{name}: the module's buffer is the result of a recorded operation; detach() it first")
-        values[name] = value
-    return values, wrong
 
 
 def _count_text(module: Module) -> str:

@@ -60,15 +60,17 @@ class _BatchNorm(Module):
                 f"{type(self).__name__}({self.num_features}): the input must be {self.layout} with C = {self.num_features}, but "
                 f"has shape {tuple(x.shape)}"
             )
-        tracking = self.training and self.num_batches_tracked is not None
+        count = self.num_batches_tracked
+        tracking = self.training and count is not None
         momentum: Any = self.momentum
-        count = self.num_batches_tracked + 1 if tracking else None
-        if momentum is None and count is not None:  # the mean over all batches so far
-            momentum = (1.0 / count).to(x.dtype)
+        if tracking and count is not None:
+            count = count + 1
+            if momentum is None:  # the plain mean over all batches so far
+                momentum = (1.0 / count).to(x.dtype)
         by_batch = self.training or self.running_mean is None
-        running = (None, None) if by_batch and not tracking else (self.running_mean, self.running_var)
-        out = F.batch_norm(x, *running, self.weight, self.bias, by_batch, momentum, self.eps)
-        if self.num_batches_tracked is not None and count is not None:
+        mean, variance = (self.running_mean, self.running_var) if tracking or not by_batch else (None, None)
+        out = F.batch_norm(x, mean, variance, self.weight, self.bias, by_batch, momentum, self.eps)
+        if tracking and self.num_batches_tracked is not None:
             self.num_batches_tracked.assign_(count)
         return out
 

@@ -108,9 +108,9 @@ class Power(Elementwise):
             return g
         if p == 2:
             return g * (2.0 * x)
-        if p >= 1:
-            return g * (p * x ** (p - 1))
-        return g * (p * nonzero(x, g) ** (p - 1))
+        if p != int(p):
+            return g * (p * positive(x, g) ** (p - 1))
+        return g * (p * (x if p > 0 else nonzero(x, g)) ** (p - 1))
 
 
 class Exponential(Elementwise):
@@ -207,6 +207,13 @@ def nonzero(d: Any, g: Any) -> Any:
     from tinynn.ops.elementwise import where
 
     return where(logical_and(equal(d, 0.0), equal(g, 0.0)), 1.0, d)
+
+
+def positive(d: Any, g: Any) -> Any:
+    """As `nonzero`, for what makes no sense below 0 either (roots): 1 where g is 0 and d is not above 0, or is NaN."""
+    from tinynn.ops.elementwise import where
+
+    return where(logical_and(logical_not(less(0.0, d)), equal(g, 0.0)), 1.0, d)
 
 
 _ADD, _SUB, _MUL, _DIV, _NEG, _POW = Add(), Sub(), Mul(), Div(), Neg(), Pow()

@@ -9,7 +9,7 @@ import math
 from typing import Any
 
 from tinynn.autodiff import apply
-from tinynn.ops.arithmetic import equal, less, nonzero
+from tinynn.ops.arithmetic import equal, less, nonzero, positive
 from tinynn.ops.base import Elementwise
 
 
@@ -60,7 +60,7 @@ class Sqrt(Elementwise):
         return xp.sqrt(x)
 
     def grad_x(self, g, *, out):
-        return g / (2.0 * nonzero(out, g))
+        return g / (2.0 * positive(out, g))
 
 
 class Square(Elementwise):

@@ -136,9 +136,9 @@ class SoftmaxCrossEntropy(Op):
     def forward(self, xp, logits, labels):
         m = xp.max(logits, axis=1, keepdims=True)
         m = xp.where(xp.isfinite(m), m, 0.0)
-        logsumexp = xp.log(xp.sum(xp.exp(logits - m), axis=1, keepdims=True)) + m
+        log_sum = xp.log(xp.sum(xp.exp(logits - m), axis=1, keepdims=True))
         picked = logits[xp.arange(logits.shape[0]), labels]
-        return logsumexp[:, 0] - picked, logsumexp
+        return log_sum[:, 0] + (m[:, 0] - picked), log_sum + m
 
     def logsumexp(self, *, logits):
         from tinynn.functional import logsumexp
@@ -148,6 +148,7 @@ class SoftmaxCrossEntropy(Op):
     def grad_logits(self, g, *, logits, labels, logsumexp):
         g = expand_dims(g, 1)
         softmax = elementwise.exp(logits - logsumexp)
+        softmax = softmax / reduce.sum(softmax, axis=1, keepdims=True)  # logsumexp near 1e4 is known to 1e-3 in float32
         rows, n = np.arange(logits.shape[0]), tuple(logits.shape)
         return g * softmax - apply(Scatter((_ARRAY, _ARRAY), n), reshape(g, (-1,)), rows, labels)
 
@@ -187,7 +188,8 @@ def batch_norm(x: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5) 
 
     shape = tuple(x.shape)
     out, (mean, variance, _) = apply(BatchNorm(eps), reshape(x, (*shape[:2], -1)), weight, bias, with_derived=True)
-    return reshape(out, shape), Tensor(mean.reshape(-1)), Tensor(variance.reshape(-1))
+    # as Tensors through the door: an observer that records a program follows the statistics
+    return reshape(out, shape), reshape(Tensor(mean), (-1,)), reshape(Tensor(variance), (-1,))
 
 
 def dropout(x: Any, p: float, seed: int, offset: int = 0) -> Any:

@@ -374,7 +374,12 @@ def pad(x: Any, pad_width: Any, value: float = 0.0) -> Any:
     >>> tinynn.pad(tinynn.tensor([1.0, 2.0]), (1, 2))
     tensor([0., 1., 2., 0., 0.])
     """
-    widths = tuple((int(b), int(a)) for b, a in np.broadcast_to(pad_width, (len(x.shape), 2)))
+    try:
+        widths = tuple((int(b), int(a)) for b, a in np.broadcast_to(pad_width, (len(x.shape), 2)))
+    except ValueError:
+        raise ValueError(
+            f"pad: pad_width {pad_width} must be a number, a pair, or one pair for each axis of shape {tuple(x.shape)}"
+        ) from None
     if any(b < 0 or a < 0 for b, a in widths):
         raise ValueError(f"pad: pad_width {pad_width} has a negative width; cut with slices instead")
     return apply(Pad(widths, value), x)

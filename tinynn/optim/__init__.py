@@ -8,4 +8,14 @@ from tinynn.optim.rmsprop import RMSprop
 from tinynn.optim.rule import Rule
 from tinynn.optim.sgd import SGD
 
-__all__ = ["SGD", "Adam", "AdamW", "RMSprop", "LBFGS", "Optimizer", "FormulaOptimizer", "Rule", "lr_scheduler"]
+__all__ = [
+    "SGD",
+    "Adam",
+    "AdamW",
+    "RMSprop",
+    "LBFGS",
+    "Optimizer",
+    "FormulaOptimizer",
+    "Rule",
+    "lr_scheduler",
+]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
-from math import sqrt as root
+from math import sqrt as sqrt_of_number
 from typing import Any
 
 from tinynn.ops.elementwise import maximum, sqrt
@@ -15,31 +15,31 @@ from tinynn.optim.rule import Rule, ascending, with_decoupled_decay, with_l2_pen
 
 def adam(
     p: Any, g: Any, m: Any, v: Any,
-    step_size: Any, beta1: Any, gain1: Any, beta2: Any, gain2: Any, correction: Any, eps: Any,
+    step_size: Any, beta1: Any, gain1: Any, beta2: Any, gain2: Any, eps: Any,
 ) -> tuple[Any, ...]:  # fmt: skip
-    """m <- beta1 m + gain1 g,   v <- beta2 v + gain2 g**2,   p <- p - step_size m / (sqrt(v) correction + eps)
+    """m <- beta1 m + gain1 g,   v <- beta2 v + gain2 g**2,   p <- p - step_size m / (sqrt(v) + eps)
 
     gain = 1 - beta, which is computed outside so that it is exact in float32 as well.
     """
     m = beta1 * m + gain1 * g
     v = beta2 * v + gain2 * (g * g)
-    return p - step_size * m / (sqrt(v) * correction + eps), m, v
+    return p - step_size * m / (sqrt(v) + eps), m, v
 
 
 def amsgrad(
     p: Any, g: Any, m: Any, v: Any, v_max: Any,
-    step_size: Any, beta1: Any, gain1: Any, beta2: Any, gain2: Any, correction: Any, eps: Any,
+    step_size: Any, beta1: Any, gain1: Any, beta2: Any, gain2: Any, eps: Any,
 ) -> tuple[Any, ...]:  # fmt: skip
     """As `adam`, but v_max <- max(v_max, v) stands in the denominator."""
     m = beta1 * m + gain1 * g
     v = beta2 * v + gain2 * (g * g)
     v_max = maximum(v_max, v)
-    return p - step_size * m / (sqrt(v_max) * correction + eps), m, v, v_max
+    return p - step_size * m / (sqrt(v_max) + eps), m, v, v_max
 
 
 @cache
 def _rule(with_maximum: bool, decay: str, maximize: bool) -> Rule:
-    scalars = ("step_size", "beta1", "gain1", "beta2", "gain2", "correction", "eps")
+    scalars = ("step_size", "beta1", "gain1", "beta2", "gain2", "eps")
     if with_maximum:
         rule = Rule("amsgrad", amsgrad, ("exp_avg", "exp_avg_sq", "max_exp_avg_sq"), scalars)
     else:
@@ -123,10 +123,12 @@ class Adam(FormulaOptimizer):
     def scalars(self, group: Mapping[str, Any], t: int) -> tuple[float, ...]:
         lr, decay, (beta1, beta2) = float(group["lr"]), float(group["weight_decay"]), group["betas"]
         beta1, beta2 = float(beta1), float(beta2)
-        step_size, correction = lr, 1.0
+        step_size, eps = lr, float(group["eps"])
         if group["bias_correction"]:
-            step_size, correction = lr / (1.0 - beta1**t), 1.0 / root(1.0 - beta2**t)
-        numbers = (step_size, beta1, 1.0 - beta1, beta2, 1.0 - beta2, correction, float(group["eps"]))
+            # m'/(sqrt(v') + eps), with both corrections moved into two numbers (Kingma & Ba, section 2)
+            root = sqrt_of_number(1.0 - beta2**t)
+            step_size, eps = lr * root / (1.0 - beta1**t), eps * root
+        numbers = (step_size, beta1, 1.0 - beta1, beta2, 1.0 - beta2, eps)
         if decay == 0.0:
             return numbers
         return (*numbers, decay if self._decay == "l2" else 1.0 - lr * decay)

@@ -11,7 +11,12 @@ from tinynn.tensor import Tensor
 
 
 def check_number(
-    owner: str, name: str, value: Any, least: float = -math.inf, most: float = math.inf, below: float = math.inf
+    owner: str,
+    name: str,
+    value: Any,
+    least: float = -math.inf,
+    most: float = math.inf,
+    below: float = math.inf,
 ) -> None:
     """Raise unless ``value`` is a finite number with least <= value <= most and value < below.
 
@@ -53,19 +58,26 @@ def check_betas(owner: str, betas: Any) -> None:
 
 
 def as_groups(owner: str, params: Any) -> list[dict[str, Any]]:
-    """The argument ``params`` of an optimizer as a list of group dicts, whose ``params`` are still unchecked."""
+    """The argument ``params`` of an optimizer as a list of group dicts, whose ``params`` are still
+    unchecked."""
     if isinstance(params, Tensor):
-        raise TypeError(f"{owner}: params must be an iterable of tensors; for a single tensor pass a list, [tensor]")
+        raise TypeError(
+            f"{owner}: params must be an iterable of tensors; for a single tensor pass a list, [tensor]"
+        )
     if hasattr(params, "parameters"):
-        raise TypeError(f"{owner}: params is a {type(params).__name__}; pass its parameters, model.parameters()")
+        raise TypeError(
+            f"{owner}: params is a {type(params).__name__}; pass its parameters, model.parameters()"
+        )
     if isinstance(params, (str, bytes, dict)) or not isinstance(params, Iterable):
         raise TypeError(
-            f"{owner}: params must be an iterable of tensors or a list of group dicts, got a {type(params).__name__}"
+            f"{owner}: params must be an iterable of tensors or a list of group dicts, got a "
+            f"{type(params).__name__}"
         )
     given = list(params)
     if not given:
         raise ValueError(
-            f"{owner}: there are no parameters to optimize; a model without parameters was given, or a generator "
+            f"{owner}: there are no parameters to optimize; a model without parameters was given, or a "
+            f"generator "
             "that had been used up (call model.parameters() again)"
         )
     if isinstance(given[0], dict):
@@ -76,7 +88,8 @@ def as_groups(owner: str, params: Any) -> list[dict[str, Any]]:
 def checked_group(owner: str, group: Any, taken: set[Tensor]) -> dict[str, Any]:
     """A copy of a group dict with its parameters as a list, each of which can be optimized.
 
-    Pairs (name, tensor), as `Module.named_parameters` gives them, are taken apart into ``params`` and ``param_names``.
+    Pairs (name, tensor), as `Module.named_parameters` gives them, are taken apart into ``params`` and
+    ``param_names``.
     """
     if not isinstance(group, dict) or "params" not in group:
         raise TypeError(f"{owner}: a parameter group must be a dict with the key 'params', got {group!r}")
@@ -90,19 +103,24 @@ def checked_group(owner: str, group: Any, taken: set[Tensor]) -> dict[str, Any]:
     for i, (name, p) in enumerate(zip(names, tensors, strict=True)):
         label = f"parameter {i}" if name is None else f"parameter {name!r}"
         if not isinstance(p, Tensor):
-            raise TypeError(f"{owner}: {label} is a {type(p).__name__}, not a tensor; make it with nn.Parameter(...)")
-        if not p.is_leaf:
+            raise TypeError(
+                f"{owner}: {label} is a {type(p).__name__}, not a tensor; make it with nn.Parameter(...)"
+            )
+        if p.node is not None and not p.is_leaf:
             raise ValueError(
-                f"{owner}: {label}, {p.describe()}, is the result of {type(p.node.op).__name__}. Only leaves can be "  # type: ignore[union-attr]
-                "optimized: detach().requires_grad_() makes one"
+                f"{owner}: {label}, {p.describe()}, is the result of {type(p.node.op).__name__}. "
+                "Only leaves can be optimized: detach().requires_grad_() makes one"
             )
         if not p.requires_grad:
             raise ValueError(
-                f"{owner}: {label}, {p.describe()}, does not require a gradient. Call requires_grad_() on it, or leave "
+                f"{owner}: {label}, {p.describe()}, does not require a gradient. Call requires_grad_() on "
+                f"it, or leave "
                 "frozen parameters out: [p for p in model.parameters() if p.requires_grad]"
             )
         if p in seen:
-            raise ValueError(f"{owner}: {label}, {p.describe()}, is given twice; it would be updated twice in a step")
+            raise ValueError(
+                f"{owner}: {label}, {p.describe()}, is given twice; it would be updated twice in a step"
+            )
         seen.add(p)
     checked = {**group, "params": tensors}
     if any(name is not None for name in names):

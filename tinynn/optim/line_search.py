@@ -46,8 +46,8 @@ def strong_wolfe(
 
     Returns
     -------
-    The point, and how often the function was evaluated. Where no good step was found, the point is the best of
-    those which have gone down (``start`` if there is none).
+    The point, and how often the function was evaluated. Where no good step was found, the point is the best
+    of those which have gone down (``start`` if there is none).
 
     Examples
     --------
@@ -80,7 +80,13 @@ def strong_wolfe(
 
 class _Search:
     def __init__(
-        self, evaluate: Callable[[float], Point], start: Point, shortest: float, c1: float, c2: float, most: int
+        self,
+        evaluate: Callable[[float], Point],
+        start: Point,
+        shortest: float,
+        c1: float,
+        c2: float,
+        most: int,
     ) -> None:
         self.evaluate, self.start, self.shortest, self.c1, self.c2 = evaluate, start, shortest, c1, c2
         self.max_evaluations = most
@@ -117,14 +123,16 @@ class _Search:
 
 
 def _inside(low: Point, high: Point) -> float:
-    """The minimum of the cubic through two points, but not close to either; the middle where there is none."""
+    """The minimum of the cubic through two points, but not close to either; the middle where there is
+    none."""
     width = high.t - low.t
     fraction = (cubic_minimum(low, high) - low.t) / width
     return low.t + width * (0.5 if math.isnan(fraction) else min(max(fraction, 0.1), 0.9))
 
 
 def cubic_minimum(a: Point, b: Point) -> float:
-    """Where the cubic with the values and slopes of two points has its minimum; NaN if it has none (eq. 3.59).
+    """Where the cubic with the values and slopes of two points has its minimum; NaN if it has none (eq.
+    3.59).
 
     Examples
     --------

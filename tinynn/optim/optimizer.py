@@ -1,10 +1,12 @@
-"""What all optimizers share: parameter groups, state, saving and loading; and the step of those that have a formula."""
+"""What all optimizers share: parameter groups, state, saving and loading; and the step of those that have a
+formula."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,25 +23,25 @@ Closure = Callable[[], Any]
 
 
 class Optimizer(ABC):
-    """Base class: holds parameters in groups, each a dict with its own settings, and what is kept per parameter.
+    """Base class: parameters in groups, each with its own settings, and what is kept for each parameter.
 
     Parameters
     ----------
-    params : iterable of leaf tensors that require a gradient, or of pairs (name, tensor), or a list of group dicts
-        such as ``[{"params": body}, {"params": head, "lr": 1e-2}]``
+    params : iterable of leaf tensors that require a gradient, or of pairs (name, tensor), or a list of
+        group dicts such as ``[{"params": body}, {"params": head, "lr": 1e-2}]``
     defaults : the settings of groups that do not name their own
 
     Attributes
     ----------
-    param_groups : list of dicts; the settings in them are read at every step, so that ``group["lr"] = 0.1`` works
-    state : dict from parameter to what is kept for it between steps, such as ``{"step": 3, "exp_avg": tensor}``.
+    param_groups : list of dicts; the settings in them are read at every step, so ``group["lr"] = 0.1`` works
+    state : dict from parameter to what is kept for it between steps: ``{"step": 3, "exp_avg": tensor, ...}``.
         Made at the first step; to replace it, use `load_state_dict`.
 
     Raises
     ------
     TypeError, ValueError
-        If there are no parameters, one is not a leaf tensor that requires a gradient or is given twice, or a setting is
-        out of its range. Nothing has changed then.
+        If there are no parameters, one is not a leaf tensor that requires a gradient or is given twice, or a
+        setting is out of its range. Nothing has changed then.
     """
 
     # What may be kept for one parameter beside its step number; arrays of its shape.
@@ -77,8 +79,8 @@ class Optimizer(ABC):
 
         Parameters
         ----------
-        set_to_none : False puts zeros in place of None; then parameters that the loss does not depend on are still
-            moved by momentum and weight decay
+        set_to_none : False puts zeros in place of None; then parameters that the loss does not depend on
+            are still moved by momentum and weight decay
         """
         for group in self.param_groups:
             for p in group["params"]:
@@ -86,7 +88,7 @@ class Optimizer(ABC):
                 if not set_to_none:
                     p.grad = Tensor(np.zeros_like(p.array))
 
-    # ------------------------------------------------------------------------------------------ saving and loading
+    # ---------------------------------------------------------------------------------- saving and loading
 
     def state_dict(self) -> dict[str, Any]:
         """A copy of all settings and state, for `tinynn.save`; parameters are named by their number.
@@ -109,24 +111,31 @@ class Optimizer(ABC):
         Raises
         ------
         ValueError
-            If its groups hold other numbers of parameters, a setting is missing or out of range, or the shapes differ.
-            Nothing has changed then.
+            If its groups hold other numbers of parameters, a setting is missing or out of range, or the
+            shapes differ. Nothing has changed then.
         """
         owner = type(self).__name__
         if not isinstance(state_dict, Mapping) or not {"state", "param_groups"} <= set(state_dict):
-            raise ValueError(f"{owner}.load_state_dict: expected a dict with the keys 'state' and 'param_groups'")
+            raise ValueError(
+                f"{owner}.load_state_dict: expected a dict with the keys 'state' and 'param_groups'"
+            )
         given = state_dict["param_groups"]
-        sizes, own_sizes = ([len(group["params"]) for group in groups] for groups in (given, self.param_groups))
+        sizes, own_sizes = (
+            [len(group["params"]) for group in groups] for groups in (given, self.param_groups)
+        )
         if sizes != own_sizes:
             raise ValueError(
-                f"{owner}.load_state_dict: the saved groups hold {sizes} parameters, the optimizer's {own_sizes}; make the "
+                f"{owner}.load_state_dict: the saved groups hold {sizes} parameters, the optimizer's "
+                f"{own_sizes}; make the "
                 "optimizer with the same parameter groups first"
             )
         groups = []
         place: dict[Any, Tensor] = {}
         for i, (old, new) in enumerate(zip(self.param_groups, given, strict=True)):
             if missing := [name for name in self.defaults if name not in new and name not in _OURS]:
-                raise ValueError(f"{owner}.load_state_dict: group {i} lacks {missing}; is it of another optimizer?")
+                raise ValueError(
+                    f"{owner}.load_state_dict: group {i} lacks {missing}; is it of another optimizer?"
+                )
             complete = {**old, **new, "params": old["params"]}
             self.check(complete)
             groups.append(complete)
@@ -134,32 +143,33 @@ class Optimizer(ABC):
         state: defaultdict[Tensor, dict[str, Any]] = defaultdict(dict)
         for number, entry in state_dict["state"].items():
             if number not in place:
-                raise ValueError(f"{owner}.load_state_dict: there is state for parameter {number!r}, which is in no group")
+                raise ValueError(
+                    f"{owner}.load_state_dict: there is state for parameter {number!r}, which is in no group"
+                )
             state[place[number]] = self._loaded(number, place[number], entry)
         for old, complete in zip(self.param_groups, groups, strict=True):
             old.update(complete)
-        self.state.clear()
-        self.state.update(state)
-        self._state_replaced()
+        self.state = state
 
     def _loaded(self, number: Any, p: Tensor, entry: Mapping[str, Any]) -> dict[str, Any]:
         """A copy of one parameter's saved state, in its dtype and on its device."""
         where = f"{type(self).__name__}.load_state_dict: the state of parameter {number}"
         entry = {name: value for name, value in entry.items() if value is not None}
         if unknown := [name for name in entry if name not in ("step", *self.state_names)]:
-            raise ValueError(f"{where} has {unknown}; it is of another optimizer: this one keeps {list(self.state_names)}")
+            raise ValueError(
+                f"{where} has {unknown}; it is of another optimizer: this one keeps {list(self.state_names)}"
+            )
         loaded: dict[str, Any] = {"step": int(entry.get("step", 1 if entry else 0))}
         for name in self.state_names:
             if name in entry:
                 array = getattr(entry[name], "array", None)
                 array = np.asarray(entry[name]) if array is None else array
                 if tuple(array.shape) != p.shape:
-                    raise ValueError(f"{where}: {name} has shape {tuple(array.shape)}, but the parameter has {p.shape}")
+                    raise ValueError(
+                        f"{where}: {name} has shape {tuple(array.shape)}, but the parameter has {p.shape}"
+                    )
                 loaded[name] = Tensor(convert.like(array, p.array))
         return loaded
-
-    def _state_replaced(self) -> None:
-        """Called when ``state`` holds other arrays than before."""
 
     def __repr__(self) -> str:
         lines = [f"{type(self).__name__}("]
@@ -204,7 +214,7 @@ class FormulaOptimizer(Optimizer):
     def add_param_group(self, group: dict[str, Any]) -> None:
         super().add_param_group(group)
         complete = self.param_groups[-1]
-        self._updates.append(GroupUpdate(complete["params"], self.state, f"{type(self).__name__}.step()"))
+        self._updates.append(GroupUpdate(complete["params"], f"{type(self).__name__}.step()"))
         self._checked.append([complete[name] for name in self.defaults])
         self._rules.append(self.rule(complete))
 
@@ -216,7 +226,8 @@ class FormulaOptimizer(Optimizer):
         Parameters
         ----------
         closure : computes the loss and its gradients again, and returns the loss
-        keep_grad : say that the next ``backward()`` adds to the present gradients on purpose; otherwise it warns, because
+        keep_grad : say that the next ``backward()`` adds to the present gradients on purpose; otherwise it
+            warns, because
             a ``zero_grad()`` was probably forgotten
 
         Returns
@@ -226,7 +237,8 @@ class FormulaOptimizer(Optimizer):
         Raises
         ------
         TypeError, ValueError
-            If a setting in ``param_groups`` was changed to something out of its range. Nothing has changed then.
+            If a setting in ``param_groups`` was changed to something out of its range. Nothing has changed
+            then.
         """
         loss = None
         if closure is not None:
@@ -237,7 +249,7 @@ class FormulaOptimizer(Optimizer):
             self._record_step(keep_grad)
             return loss
         for group, rule, update_of_group in zip(self.param_groups, self._rules, self._updates, strict=True):
-            update_of_group.run(rule, lambda t, group=group: self.scalars(group, t), keep_grad)  # type: ignore[misc]
+            update_of_group.run(rule, self.state, partial(self.scalars, group), keep_grad)
         return loss
 
     def _check_settings(self) -> None:
@@ -249,12 +261,7 @@ class FormulaOptimizer(Optimizer):
                 self._checked[i] = settings
                 self._rules[i] = self.rule(group)
 
-    def _state_replaced(self) -> None:
-        self._updates = [
-            GroupUpdate(group["params"], self.state, f"{type(self).__name__}.step()") for group in self.param_groups
-        ]
-
-    # ------------------------------------------------------------------------------ a step as part of a program
+    # --------------------------------------------------------------------------- a step as part of a program
 
     def _record_step(self, keep_grad: bool) -> None:
         """One step in operations on Tensors. The scalars are Tensors too, whose values `advance` renews."""
@@ -279,7 +286,8 @@ class FormulaOptimizer(Optimizer):
                 state["step"] += 1
 
     def advance(self) -> bool:
-        """Prepare a recorded step for running again: count it, and compute learning rates and bias corrections anew.
+        """Prepare a recorded step for running again: count it, and compute learning rates and bias
+        corrections anew.
 
         Returns
         -------
@@ -288,7 +296,8 @@ class FormulaOptimizer(Optimizer):
         Raises
         ------
         TypeError, ValueError
-            If a setting in ``param_groups`` was changed to something out of its range. Nothing has changed then.
+            If a setting in ``param_groups`` was changed to something out of its range. Nothing has changed
+            then.
         """
         self._check_settings()
         if any(self.rule(recorded.group) is not recorded.rule for recorded in self._recorded):
@@ -305,7 +314,9 @@ class FormulaOptimizer(Optimizer):
 class _Recorded:
     """Parameters of a group that share the numbers of their formula, as they were recorded."""
 
-    def __init__(self, group: dict[str, Any], rule: Rule, scalars: list[Tensor], states: list[dict[str, Any]]) -> None:
+    def __init__(
+        self, group: dict[str, Any], rule: Rule, scalars: list[Tensor], states: list[dict[str, Any]]
+    ) -> None:
         self.group = group
         self.rule = rule
         self.scalars = scalars  # tensors without axes, in the order of rule.scalars

@@ -12,44 +12,57 @@ from tinynn.optim.optimizer import FormulaOptimizer
 from tinynn.optim.rule import Rule, ascending, with_l2_penalty
 
 
-def scaled(g: Any, v: Any, alpha: Any, gain: Any, eps: Any) -> tuple[Any, ...]:
-    """v <- alpha v + gain g**2,   d = g / (sqrt(v) + eps)"""
+def rmsprop(p: Any, g: Any, v: Any, alpha: Any, gain: Any, eps: Any, lr: Any) -> tuple[Any, ...]:
+    """v <- alpha v + gain g**2,   p <- p - lr g / (sqrt(v) + eps)"""
     v = alpha * v + gain * (g * g)
-    return g / (sqrt(v) + eps), v
+    return p - lr * g / (sqrt(v) + eps), v
 
 
-def scaled_centred(g: Any, v: Any, m: Any, alpha: Any, gain: Any, eps: Any) -> tuple[Any, ...]:
-    """v <- alpha v + gain g**2,   m <- alpha m + gain g,   d = g / (sqrt(v - m**2) + eps)"""
+def rmsprop_momentum(
+    p: Any, g: Any, v: Any, b: Any, alpha: Any, gain: Any, eps: Any, lr: Any, momentum: Any
+) -> tuple[Any, ...]:
+    """v <- alpha v + gain g**2,   b <- momentum b + g / (sqrt(v) + eps),   p <- p - lr b"""
+    v = alpha * v + gain * (g * g)
+    b = momentum * b + g / (sqrt(v) + eps)
+    return p - lr * b, v, b
+
+
+def centred(p: Any, g: Any, v: Any, m: Any, alpha: Any, gain: Any, eps: Any, lr: Any) -> tuple[Any, ...]:
+    """As `rmsprop`, with m <- alpha m + gain g, and the variance v - m**2 in place of v"""
     v = alpha * v + gain * (g * g)
     m = alpha * m + gain * g
-    return g / (sqrt(v - m * m) + eps), v, m
+    return p - lr * g / (sqrt(v - m * m) + eps), v, m
+
+
+def centred_momentum(
+    p: Any, g: Any, v: Any, m: Any, b: Any, alpha: Any, gain: Any, eps: Any, lr: Any, momentum: Any
+) -> tuple[Any, ...]:
+    """As `rmsprop_momentum`, with m <- alpha m + gain g, and the variance v - m**2 in place of v"""
+    v = alpha * v + gain * (g * g)
+    m = alpha * m + gain * g
+    b = momentum * b + g / (sqrt(v - m * m) + eps)
+    return p - lr * b, v, m, b
+
+
+_SCALARS = ("alpha", "gain", "eps", "lr")
+_FORMULAS = {  # by whether it is centred, and whether it has momentum
+    (False, False): Rule("rmsprop", rmsprop, ("square_avg",), _SCALARS),
+    (False, True): Rule(
+        "rmsprop_momentum", rmsprop_momentum, ("square_avg", "momentum_buffer"), (*_SCALARS, "momentum")
+    ),
+    (True, False): Rule("rmsprop_centred", centred, ("square_avg", "grad_avg"), _SCALARS),
+    (True, True): Rule(
+        "rmsprop_centred_momentum",
+        centred_momentum,
+        ("square_avg", "grad_avg", "momentum_buffer"),
+        (*_SCALARS, "momentum"),
+    ),
+}
 
 
 @cache
-def _rule(centred: bool, momentum: bool, decay: bool, maximize: bool) -> Rule:
-    averages = ("square_avg", "grad_avg") if centred else ("square_avg",)
-    direction, kept = (scaled_centred if centred else scaled), len(averages)
-
-    def straight(p: Any, g: Any, *rest: Any) -> tuple[Any, ...]:
-        """p <- p - lr d"""
-        *inner, lr = rest
-        d, *new = direction(g, *inner)
-        return (p - lr * d, *new)
-
-    def rolling(p: Any, g: Any, *rest: Any) -> tuple[Any, ...]:
-        """b <- momentum b + d,   p <- p - lr b"""
-        *old, b = rest[: kept + 1]
-        *inner, lr, factor = rest[kept + 1 :]
-        d, *new = direction(g, *old, *inner)
-        b = factor * b + d
-        return (p - lr * b, *new, b)
-
-    name = "rmsprop_centred" if centred else "rmsprop"
-    scalars = ("alpha", "gain", "eps", "lr")
-    if momentum:
-        rule = Rule(f"{name}_momentum", rolling, (*averages, "momentum_buffer"), (*scalars, "momentum"))
-    else:
-        rule = Rule(name, straight, averages, scalars)
+def _rule(is_centred: bool, momentum: bool, decay: bool, maximize: bool) -> Rule:
+    rule = _FORMULAS[is_centred, momentum]
     rule = with_l2_penalty(rule) if decay else rule
     return ascending(rule) if maximize else rule
 
@@ -59,8 +72,11 @@ class RMSprop(FormulaOptimizer):
 
         g = dL/dp + weight_decay p
         v = alpha v + (1 - alpha) g**2
-        d = g / (sqrt(v) + eps)                     (with centered: sqrt(v - m**2), m the mean of g; Graves, arXiv:1308.0850)
+        d = g / (sqrt(v) + eps)
         b = momentum b + d,   p = p - lr b          (without momentum: p = p - lr d)
+
+    With ``centered``, the variance v - m**2 stands in place of v, where m = alpha m + (1 - alpha) g (Graves,
+    arXiv:1308.0850).
 
     Parameters
     ----------
@@ -115,7 +131,12 @@ class RMSprop(FormulaOptimizer):
         check_number("RMSprop", "alpha", group["alpha"], least=0.0, most=1.0)
 
     def rule(self, group: Mapping[str, Any]) -> Rule:
-        return _rule(bool(group["centered"]), group["momentum"] != 0, group["weight_decay"] != 0, bool(group["maximize"]))
+        return _rule(
+            bool(group["centered"]),
+            group["momentum"] != 0,
+            group["weight_decay"] != 0,
+            bool(group["maximize"]),
+        )
 
     def scalars(self, group: Mapping[str, Any], t: int) -> tuple[float, ...]:
         alpha = float(group["alpha"])

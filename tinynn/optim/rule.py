@@ -1,4 +1,5 @@
-"""An update rule: one formula for the new parameter and the new state, and what may be put around any such formula.
+"""An update rule: one formula for the new parameter and the new state, and what may be put around any such
+formula.
 
 A formula is written once, in operators and the library's functions::
 
@@ -6,9 +7,9 @@ A formula is written once, in operators and the library's functions::
         b = momentum * b + gain * g
         return p - lr * b, b
 
-It takes the parameter ``p``, its gradient ``g``, the state, and plain numbers; it returns the new ``p`` and the new
-state. It does not know how long its arguments are, nor what they are: it runs on arrays, on Tensors whose operations are
-being recorded, and on symbolic scalars, from which a compiled kernel is printed.
+It takes the parameter ``p``, its gradient ``g``, the state, and plain numbers; it returns the new ``p`` and
+the new state. It does not know how long its arguments are, nor what they are: it runs on arrays, on Tensors
+whose operations are being recorded, and on symbolic scalars, from which a compiled kernel is printed.
 """
 
 from __future__ import annotations
@@ -58,7 +59,8 @@ def with_l2_penalty(rule: Rule) -> Rule:
 
 
 def with_decoupled_decay(rule: Rule) -> Rule:
-    """The rule applied to a parameter that has been shrunk first: p -> keep p, with keep = 1 - lr weight_decay.
+    """The rule applied to a parameter that has been shrunk first: p -> keep p, with keep = 1 - lr
+    weight_decay.
 
     The gradient, and with it the moments, know nothing of the decay (Loshchilov & Hutter, arXiv:1711.05101).
     """

@@ -47,8 +47,9 @@ class SGD(FormulaOptimizer):
         b = momentum b + (1 - dampening) g      (b = g at the first step)
         p = p - lr b                            (p - lr (g + momentum b) with nesterov)
 
-    Polyak, USSR Comput. Math. Math. Phys. 4 (1964) 1; Sutskever et al., ICML 2013, for Nesterov's variant. Textbooks also
-    write v = momentum v - lr g, p = p + v: with v = -lr b that is the same as long as the learning rate stays.
+    Polyak, USSR Comput. Math. Math. Phys. 4 (1964) 1; Sutskever et al., ICML 2013, for Nesterov's variant.
+    Textbooks also write v = momentum v - lr g, p = p + v: with v = -lr b that is the same as long as the
+    learning rate stays.
 
     Parameters
     ----------
@@ -108,7 +109,12 @@ class SGD(FormulaOptimizer):
             )
 
     def rule(self, group: Mapping[str, Any]) -> Rule:
-        return _rule(group["momentum"] != 0, bool(group["nesterov"]), group["weight_decay"] != 0, bool(group["maximize"]))
+        return _rule(
+            group["momentum"] != 0,
+            bool(group["nesterov"]),
+            group["weight_decay"] != 0,
+            bool(group["maximize"]),
+        )
 
     def scalars(self, group: Mapping[str, Any], t: int) -> tuple[float, ...]:
         numbers = [float(group["lr"])]

@@ -1,7 +1,7 @@
 """How a rule is run over the parameters of a group: small ones packed together, large ones one by one.
 
-A network of a few hundred numbers spends its time not on arithmetic but on calls. So the small parameters of a
-group, and what a rule keeps beside them, lie in flat arrays, one for each role:
+A network of a few hundred numbers spends its time not on arithmetic but on calls. So the small parameters of
+a group, and what a rule keeps beside them, lie in flat arrays, one for each role:
 
 ::
 
@@ -11,78 +11,80 @@ group, and what a rule keeps beside them, lie in flat arrays, one for each role:
 
 and the formula runs once on the whole. Each part is then written over its parameter's array, in place.
 
-On large arrays the formula runs in blocks that fit the cache or, under the Numba backend, as one compiled loop
-printed from the same formula.
+On large arrays the formula runs in blocks that fit the cache or, under the Numba backend, as one compiled
+loop printed from the same formula.
 """
 
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Iterable, MutableMapping, Sequence
-from functools import cache
+from collections.abc import Callable, MutableMapping, Sequence
 from operator import is_
 from typing import Any
 
 import numpy as np
 
-from tinynn.autodiff import Leaf, no_grad, note_edit
-from tinynn.backends import convert
+from tinynn.autodiff import no_grad, note_edit
+from tinynn.backends import convert, dispatch, select
 from tinynn.optim.rule import Rule
 from tinynn.tensor import Tensor
 
 State = MutableMapping[Tensor, dict[str, Any]]
 Scalars = Callable[[int], tuple[float, ...]]  # step number -> what the formula gets
 
-SMALL = 16384  # elements: parameters up to this size are packed
+SMALL = 4096  # elements: parameters up to this size are packed
 BLOCK = 16384  # elements: the formula's half a dozen temporaries of this size stay in the cache
-# Up to this step number a small pack stays in NumPy. That costs as much as loading a compiled kernel (it brings Numba
-# with it), so that short runs do not wait for one. It depends on nothing but the step: runs are repeatable.
-PLAIN_STEPS = 500
+# Up to this step number, vectors too short for the backend's kernels stay in NumPy, so that short runs need
+# not wait until Numba is imported. It depends on nothing but the step: runs are repeatable.
+PLAIN_STEPS = 1000
 
 
 class GroupUpdate:
     """Runs a rule over one group of parameters; those without a gradient are left out, with their state."""
 
-    def __init__(self, params: Sequence[Tensor], state: State, where: str) -> None:
+    def __init__(self, params: Sequence[Tensor], where: str) -> None:
         self.params = params
-        self.state = state
         self.where = where  # for the message of a backward() that comes after the step
         self.units: list[Pack | Single] = []
         self.present: list[Tensor] = []
         self._absent: list[int] | None = None
         self._rule: Rule | None = None
+        self._state: State | None = None
 
-    def run(self, rule: Rule, scalars: Scalars, keep_grad: bool) -> None:
+    def run(self, rule: Rule, state: State, scalars: Scalars, keep_grad: bool) -> None:
         """One step on arrays."""
-        absent = [i for i, p in enumerate(self.params) if p._grad is None]
-        if absent != self._absent or rule is not self._rule or not all([unit.intact() for unit in self.units]):
-            self._arrange(rule, absent)
-        use_kernels = kernels_in_use()
+        absent = [i for i, p in enumerate(self.params) if p._grad is None or p.node is None]
+        unchanged = absent == self._absent and rule is self._rule and state is self._state
+        if not unchanged or not all(unit.intact() for unit in self.units):
+            self._arrange(rule, state, absent)
+        use_kernels = select.backend() == "numba"
         for unit in self.units:
             unit.run(rule, scalars, use_kernels)
         consumed = not keep_grad
         for p in self.present:
             p.node.consumed = consumed  # type: ignore[union-attr]
 
-    def _arrange(self, rule: Rule, absent: list[int]) -> None:
+    def _arrange(self, rule: Rule, state: State, absent: list[int]) -> None:
         """Decide which parameters go together: those of one dtype that have taken equally many steps."""
-        packs: dict[Any, list[Tensor]] = {}
-        units: list[Pack | Single] = []
+        self._absent = None  # so that an error leaves no half of an arrangement
         skipped = set(absent)
-        present = [p for i, p in enumerate(self.params) if i not in skipped]
-        for p in present:
-            state = prepare(p, rule, self.state)
+        self.present = [p for i, p in enumerate(self.params) if i not in skipped]
+        packs: dict[Any, list[Tensor]] = {}
+        self.units = []
+        for p in self.present:
+            kept = prepare(p, rule, state)
             if isinstance(p.array, (np.ndarray, np.generic)) and p.size <= SMALL:
-                packs.setdefault((p.dtype, state["step"]), []).append(p)
+                packs.setdefault((p.dtype, kept["step"]), []).append(p)
             else:
-                units.append(Single(p, rule, state, self.where))
-        for members in packs.values():
-            units.append(Pack(members, rule, [self.state[p] for p in members], self.where))
-        self.present, self.units, self._absent, self._rule = present, units, absent, rule
+                self.units.append(Single(p, rule, kept, self.where))
+        self.units += [
+            Pack(members, rule, [state[p] for p in members], self.where) for members in packs.values()
+        ]
+        self._rule, self._state, self._absent = rule, state, absent
 
 
 def prepare(p: Tensor, rule: Rule, states: State) -> dict[str, Any]:
-    """Make the state of ``p`` complete, and of its dtype and device; make its array one that can be written to."""
+    """Complete the state of ``p``, in its dtype and on its device; see that its array can be written to."""
     state = states[p]
     state.setdefault("step", 0)
     for name in rule.state:
@@ -116,12 +118,13 @@ class Pack:
                 self._views.append(view)
             self.moments.append(flat)
         self._arrays = [p.array for p in params]
-        self._leaves: list[Leaf] = [p.node for p in params]  # type: ignore[misc]
-        self._parts = _split(self.p, params)
-        self._scalar_members = [i for i, p in enumerate(params) if p.ndim == 0]
+        self._parts_of_p = _split(self.p, params)
+        self._parts_of_g = _split(self.g, params)
+        self._writable = [pair for pair in zip(self._arrays, self._parts_of_p, strict=True) if pair[0].ndim]
+        self._scalar_members = [i for i, p in enumerate(params) if p.ndim == 0]  # NumPy scalars: replaced
 
     def intact(self) -> bool:
-        """Whether the parameters and the state are the arrays that were packed (nobody moved or converted them)."""
+        """Whether the parameters and the state are still the arrays that were packed."""
         return all(map(is_, [p.array for p in self.params], self._arrays)) and all(
             map(is_, [t.array for t in self._held], self._views)
         )
@@ -129,25 +132,26 @@ class Pack:
     def run(self, rule: Rule, scalars: Scalars, use_kernels: bool) -> None:
         t = self.states[0]["step"] + 1
         numbers = scalars(t)
-        p, g, moments = self.p, self.g, self.moments
-        np.concatenate([q._grad.array for q in self.params], axis=None, out=g)  # type: ignore[union-attr]
-        np.concatenate(self._arrays, axis=None, out=p)
-        kernel = compiled(rule, p.dtype) if use_kernels and t > PLAIN_STEPS else None
-        if kernel is not None:
+        p, g, moments, arrays = self.p, self.g, self.moments, self._arrays
+        for part, q in zip(self._parts_of_g, self.params, strict=True):
+            part[...] = q._grad.array  # type: ignore[union-attr]
+        for part, array in zip(self._parts_of_p, arrays, strict=True):
+            part[...] = array
+        use_kernels = use_kernels and (p.size >= dispatch.LARGE or t > PLAIN_STEPS)
+        if use_kernels and (kernel := compiled(rule, p.dtype)) is not None:
             kernel(p, *moments, g, *numbers)
+        elif p.size > BLOCK:
+            run_in_blocks(rule, [p, *moments], g, numbers)
         else:
-            new_p, *new_moments = rule.formula(p, g, *moments, *numbers)
-            p[...] = new_p
-            for old, new in zip(moments, new_moments, strict=True):
+            for old, new in zip((p, *moments), rule.formula(p, g, *moments, *numbers), strict=True):
                 old[...] = new
         where = self.where
-        for leaf in self._leaves:
-            note_edit(leaf, where)
-        for array, part in zip(self._arrays, self._parts, strict=True):
-            if array.ndim:
-                array[...] = part
-        for i in self._scalar_members:  # NumPy scalars cannot be written to
-            self._arrays[i] = self.params[i].array = self._parts[i][()]
+        for q in self.params:
+            note_edit(q.node, where)  # type: ignore[arg-type]
+        for array, part in self._writable:
+            array[...] = part
+        for i in self._scalar_members:
+            arrays[i] = self.params[i].array = self._parts_of_p[i][()]
         for state in self.states:
             state["step"] = t
 
@@ -179,35 +183,29 @@ class Single:
         g = g if g.dtype == p.dtype else g.astype(p.dtype)
         note_edit(self.param.node, self.where)  # type: ignore[arg-type]
         if not isinstance(p, np.ndarray):  # CuPy
-            self._overwrite(rule.formula(p, g, *moments, *numbers))
+            for array, value in zip((p, *moments), rule.formula(p, g, *moments, *numbers), strict=True):
+                array[...] = value
         elif use_kernels and (kernel := compiled(rule, p.dtype)) is not None:
             kernel(p, *moments, np.ascontiguousarray(g), *numbers)
         else:
             run_in_blocks(rule, [p, *moments], g, numbers)
         self.state["step"] = t
 
-    def _overwrite(self, new: Iterable[Any]) -> None:
-        for array, holder, value in zip((self.array, *self._moments), (self.param, *self._held), new, strict=True):
-            if array.ndim:
-                array[...] = value
-            else:
-                holder.array = value
-        self.array, self._moments = self.param.array, [t.array for t in self._held]
-
 
 def run_in_blocks(rule: Rule, targets: list[Any], g: Any, numbers: tuple[float, ...]) -> None:
-    """Run the formula on a few thousand elements at a time, and write the results over ``targets``: [p, *state]."""
+    """Run the formula on some thousand elements at a time, and write over targets = [p, *state]."""
     flat = [a.reshape(-1) for a in targets]  # views: the arrays are contiguous
     g = g.reshape(-1)
     for start in range(0, g.size, BLOCK):
         parts = [a[start : start + BLOCK] for a in flat]
         p, *moments = parts
-        for old, new in zip(parts, rule.formula(p, g[start : start + BLOCK], *moments, *numbers), strict=True):
-            old[...] = new
+        new = rule.formula(p, g[start : start + BLOCK], *moments, *numbers)
+        for part, value in zip(parts, new, strict=True):
+            part[...] = value
 
 
 def record(p: Tensor, rule: Rule, state: dict[str, Any], scalars: Sequence[Tensor]) -> None:
-    """Run the formula on Tensors, so that whoever observes the operations sees them, and assign the results."""
+    """Run the formula on Tensors, so that whoever observes the operations sees them; assign the results."""
     moments = [state[name] for name in rule.state]
     with no_grad():
         new = rule.formula(p, p._grad, *moments, *scalars)
@@ -221,7 +219,7 @@ def _split(flat: Any, params: list[Tensor]) -> list[Any]:
     return [flat[end - p.size : end].reshape(p.shape) for p, end in zip(params, ends, strict=True)]
 
 
-# ------------------------------------------------------------------------------------------------ compiled kernels
+# ------------------------------------------------------------------------------------------ compiled kernels
 
 _kernels: dict[tuple[Rule, Any], Any] = {}
 
@@ -230,6 +228,9 @@ def compiled(rule: Rule, dtype: Any) -> Any:
     """The rule as a compiled loop that updates p and the state in place; None for dtypes that have none."""
     key = (rule, dtype)
     if key not in _kernels:
+        if importlib.util.find_spec("numba") is None:
+            select.numba_missing()
+            return None
         _kernels[key] = _compile(rule, dtype) if dtype.name in ("float64", "float32") else None
     return _kernels[key]
 
@@ -242,15 +243,3 @@ def _compile(rule: Rule, dtype: Any) -> Any:
     NAMESPACES.setdefault(Symbol, symbolic)  # the library's functions, such as sqrt, in a formula
     inputs, outputs = ["p", "g", *rule.state], ["p", *rule.state]
     return compile_elementwise(rule.name, rule.formula, inputs, rule.scalars, dtype, outputs=outputs)
-
-
-def kernels_in_use() -> bool:
-    """Whether the Numba backend is in use, and Numba there."""
-    from tinynn.backends import select
-
-    return select.backend() == "numba" and _numba_is_there()
-
-
-@cache
-def _numba_is_there() -> bool:
-    return importlib.util.find_spec("numba") is not None

@@ -1,0 +1,63 @@
+"""Loading a state dict: everything is checked before anything changes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tinynn.tensor import Tensor
+
+
+class IncompatibleKeys(NamedTuple):
+    """What `Module.load_state_dict` with ``strict=False`` left alone."""
+
+    missing_keys: list[str]
+    unexpected_keys: list[str]
+
+
+def load(own: Mapping[str, Tensor], state: Any, strict: bool, owner: str) -> IncompatibleKeys:
+    """Overwrite the tensors in ``own`` with the values of the same names in ``state``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `Module.load_state_dict` says; nothing has changed then.
+    """
+    if not isinstance(state, Mapping):
+        kind = type(state).__name__
+        raise TypeError(f"load_state_dict: state must be a dict from names to tensors, not a {kind}")
+    missing = [name for name in own if name not in state]
+    unexpected = [name for name in state if name not in own]
+    values, wrong = _read(own, state)
+    problems = [f"missing: {', '.join(missing)}"] if strict and missing else []
+    problems += [f"unexpected: {', '.join(map(str, unexpected))}"] if strict and unexpected else []
+    if problems or wrong:
+        hint = "\nTo leave names that differ alone, use strict=False." if problems else ""
+        lines = "\n  ".join(problems + wrong)
+        raise ValueError(
+            f"load_state_dict: the state does not fit this {owner}; nothing was changed.\n  {lines}{hint}"
+        )
+    for name, value in values.items():
+        own[name].assign_(value)
+    return IncompatibleKeys(missing, unexpected)
+
+
+def _read(own: Mapping[str, Tensor], state: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """The values of ``state`` that there is a place for, and what is wrong with them."""
+    values: dict[str, Any] = {}
+    wrong = []
+    for name, tensor in own.items():
+        if name not in state:
+            continue
+        value = state[name]
+        value = value if isinstance(value, Tensor) else np.asarray(value)
+        if value.dtype.kind not in "fiub":
+            wrong.append(f"{name}: {value.dtype} values are no numbers")
+        elif tuple(value.shape) != tensor.shape:
+            wrong.append(f"{name}: shape {tuple(value.shape)} in the state, {tensor.shape} in the module")
+        elif not tensor.is_leaf:
+            wrong.append(f"{name}: the buffer is the result of a recorded operation; detach() it first")
+        values[name] = value
+    return values, wrong
