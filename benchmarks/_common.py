@@ -52,9 +52,9 @@ class Failed(RuntimeError):
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The environment of a worker: one thread everywhere, and this repository's tinynn."""
+    """The environment of a worker: one thread everywhere, this repository's tinynn, byte code kept as Python does."""
     path = os.pathsep.join(filter(None, (str(REPOSITORY), os.environ.get("PYTHONPATH"))))
-    return {**os.environ, **ONE_THREAD, "PYTHONPATH": path, **(extra or {})}
+    return {**os.environ, **ONE_THREAD, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "", **(extra or {})}
 
 
 class Worker:

@@ -4,8 +4,8 @@
    imports the framework, trains a network of two layers for a step (so that libraries and kernels that load at first use
    are there), and then builds the deep network and trains it for a few steps. The peak of the resident memory is given over the memory
    before the deep network was built, over the memory right after the import, and as a whole.
-2. 20,000 steps with Python's garbage collector off: how much the resident memory and the number of Python objects grow after the
-   first tenth of the steps.
+2. 20,000 steps with Python's garbage collector off: how much the resident memory and the number of Python objects grow in the
+   second half of them.
 
 The losses must agree with PyTorch's, or the row is VOID. The operating system's peak can be set back on Linux only; elsewhere the first
 column falls back to the peak of the whole life of the process.
@@ -132,9 +132,9 @@ def _growth(framework: str, steps: int) -> dict[str, int]:
 
     gc.collect()
     gc.disable()
-    run(steps // 10)
+    run(steps // 2)
     before, objects = resident(), len(gc.get_objects())
-    run(steps - steps // 10)
+    run(steps - steps // 2)
     after, objects_after = resident(), len(gc.get_objects())
     gc.enable()
     return {"bytes": after - before, "objects": objects_after - objects}
@@ -186,7 +186,7 @@ def _growths(options: Any) -> tuple[str, dict[str, Any]]:
             outcome = "reached" if answer["bytes"] <= 1e6 and answer["objects"] <= 10 else "**missed**"
         rows.append([framework, _megabytes(answer["bytes"]), f"{answer['objects']:+d}", bar, outcome])
         numbers[framework] = answer
-    text = f"Growth over {steps} steps (energies and forces, Adam) with the garbage collector off, from step {steps // 10} on:\n\n"
+    text = f"Growth over {steps} steps (energies and forces, Adam) with the garbage collector off, in the second half:\n\n"
     return text + common.table(["", "memory", "objects", "bar", ""], rows), numbers
 
 

@@ -1,8 +1,8 @@
 """Forward propagation with numbers small enough to check by hand, and the way back, line by line.
 
-A network with three inputs, three hidden neurons and two outputs, all sigmoid, is computed by loops, by matrices and
-by `tinynn.nn`. Then one backward pass is printed: every gradient with the formula that gives it, the saved value that
-the formula needs, and a finite difference beside it.
+A network with three inputs, three hidden neurons and two outputs, all sigmoid, is computed by loops, by
+matrices and by `tinynn.nn`. Then one backward pass is printed: every gradient with the formula that gives it,
+the saved value that the formula needs, and a finite difference beside it.
 
     python examples/forward_propagation.py
 """
@@ -10,6 +10,7 @@ the formula needs, and a finite difference beside it.
 from __future__ import annotations
 
 import argparse
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -35,15 +36,18 @@ def check(what: str, value: Any, expected: Any, tolerance: float) -> bool:
     if not right:
         MISSED.append(what)
     numbers = [np.array2string(np.asarray(v), precision=4, floatmode="maxprec") for v in (value, expected)]
-    print(f"  {what:<34} {numbers[0]:<27} expected {numbers[1]:<22} within {tolerance:g}  {'OK' if right else 'MISSED'}")
+    verdict = "OK" if right else "MISSED"
+    print(f"  {what:<34} {numbers[0]:<27} expected {numbers[1]:<22} within {tolerance:g}  {verdict}")
     return right
 
 
-# ---------------------------------------------------------------------------------------------------- the way forward
+# ------------------------------------------------------------------------------------------- the way forward
 
 
-def by_loops(x: Sequence[float], layers: Sequence[Any], bias: float = 0.0) -> list[tuple[list[float], list[float]]]:
-    """Pre-activations z_j = Σ_i w_ji x_i + b and activations 1 / (1 + exp(-z_j)) of each layer, neuron by neuron."""
+def by_loops(
+    x: Sequence[float], layers: Sequence[Any], bias: float = 0.0
+) -> list[tuple[list[float], list[float]]]:
+    """Pre-activations z_j = Σ_i w_ji x_i + b and activations 1 / (1 + exp(-z_j)) of each layer."""
     results = []
     for weights in layers:
         z, a = [], []
@@ -80,7 +84,7 @@ def as_model(layers: Sequence[Any], bias: float | None = None) -> nn.Sequential:
     return nn.Sequential(*parts)
 
 
-# ------------------------------------------------------------------------------------------------------- the way back
+# ---------------------------------------------------------------------------------------------- the way back
 
 
 def finite_difference(function: Callable[[Any], float], at: Any, step: float = 1e-5) -> Any:
@@ -99,15 +103,15 @@ def finite_difference(function: Callable[[Any], float], at: Any, step: float = 1
 def backward_line_by_line(
     x: Any = X, w1: Any = W1, w2: Any = W2, target: Any = TARGET, bias: float = 0.1
 ) -> list[dict[str, Any]]:
-    """Every gradient of L = ½ Σ (o - t)²: by its formula from saved values, by tinynn, and by finite differences.
+    """Every gradient of L = ½ Σ (o - t)²: by its formula, by tinynn, and by finite differences.
 
     Returns
     -------
-    One dict per quantity, in the order of the walk back: name, formula, needs (what the forward pass had to keep),
-    and the three results: by_hand, automatic, numerical.
+    One dict per quantity, in the order of the walk back: name, formula, needs (what the forward pass had to
+    keep), and the three results: by_hand, automatic, numerical.
     """
     b1, b2 = np.full(len(w1), bias), np.full(len(w2), bias)
-    given = dict(x=x, W1=w1, b1=b1, W2=w2, b2=b2)
+    given = {"x": x, "W1": w1, "b1": b1, "W2": w2, "b2": b2}
     t = {name: tinynn.tensor(value, requires_grad=True) for name, value in given.items()}
     t["z1"] = t["W1"] @ t["x"] + t["b1"]
     t["h"] = tinynn.sigmoid(t["z1"])
@@ -145,14 +149,15 @@ def backward_line_by_line(
     automatic = tinynn.grad(loss, [t[name] for name, *_ in lines])
     return [
         {
-            "name": name, "formula": formula, "needs": needs, "by_hand": by_hand, "automatic": gradient.numpy(),
+            "name": name, "formula": formula, "needs": needs,
+            "by_hand": by_hand, "automatic": gradient.numpy(),
             "numerical": finite_difference(lambda v, name=name: loss_with(name, v), t[name].detach().numpy()),
         }
         for (name, formula, needs, by_hand), gradient in zip(lines, automatic, strict=True)
     ]  # fmt: skip
 
 
-# -------------------------------------------------------------------------------------------------------- the picture
+# ----------------------------------------------------------------------------------------------- the picture
 
 
 def plot_network(
@@ -165,30 +170,45 @@ def plot_network(
     ----------
     ax : matplotlib axes
     nodes : for each layer its values, which colour the circles and stand in them
-    weights : for each pair of layers a matrix (following, preceding); blue is positive, red negative, and thick is large
+    weights : for each pair of layers a matrix (following, preceding); blue is positive, red negative
     titles : a line above each layer
-    inside, on_edges : formats of the numbers; the empty string leaves them out, and so does a network with more than 5 in a layer
+    inside, on_edges : formats of the numbers; left out if empty, or with more than 5 circles in a layer
     above : for each layer what stands above its circles (strings), or None
     """
     import matplotlib as mpl
 
     dx, radius = 3.0, 0.36 if max(len(v) for v in nodes) <= 4 else 1.3 / max(len(v) for v in nodes)
-    places = [[(dx * k, 3.6 * ((len(v) - 1) / 2 - j) / max(len(v), 2.4)) for j in range(len(v))] for k, v in enumerate(nodes)]
+    places = [
+        [(dx * k, 3.6 * ((len(v) - 1) / 2 - j) / max(len(v), 2.4)) for j in range(len(v))]
+        for k, v in enumerate(nodes)
+    ]
     largest = [max(float(np.abs(v).max()), 1e-12) for v in nodes]
     colours = mpl.colormaps["RdBu"]
+    label = {"boxstyle": "round,pad=0.12", "fc": "white", "ec": "none"}
+    centred = {"ha": "center", "va": "center", "fontsize": 8}
     numbers = max(len(v) for v in nodes) <= 5
     for k, matrix in enumerate(weights):
         scale = max(float(np.abs(matrix).max()), 1e-12)
         for j, i in np.ndindex(*matrix.shape):
             w, (x0, y0), (x1, y1) = float(matrix[j, i]), places[k][i], places[k + 1][j]
             colour = "0.8" if w == 0 else "#2b6cb0" if w > 0 else "#c53030"
-            ax.plot([x0, x1], [y0, y1], color=colour, lw=0.6 + 3.0 * abs(w) / scale, alpha=0.75, zorder=1, solid_capstyle="round")
-            if on_edges and numbers:  # near the source, where lines from one circle have parted and others do not cross
+            ax.plot(
+                [x0, x1],
+                [y0, y1],
+                color=colour,
+                lw=0.6 + 3.0 * abs(w) / scale,
+                alpha=0.75,
+                zorder=1,
+                solid_capstyle="round",
+            )
+            if (
+                on_edges and numbers
+            ):  # near the source, where lines from one circle have parted and others do not cross
                 s = min(0.27, max(0.2, 1.0 / (len(matrix) + 1)))
                 angle = math.degrees(math.atan2(y1 - y0, x1 - x0))
-                ax.text(x0 + s * (x1 - x0), y0 + s * (y1 - y0), on_edges.format(w), ha="center", va="center", fontsize=8,
-                        rotation=angle, rotation_mode="anchor", transform_rotates_text=True, color=colour if w else "0.45", zorder=2,
-                        bbox=dict(boxstyle="round,pad=0.12", fc="white", ec="none"))  # fmt: skip
+                ax.text(x0 + s * (x1 - x0), y0 + s * (y1 - y0), on_edges.format(w), rotation=angle,
+                        rotation_mode="anchor", transform_rotates_text=True, color=colour if w else "0.45",
+                        zorder=2, bbox=label, **centred)  # fmt: skip
     for k, values in enumerate(nodes):
         for j, ((x, y), value) in enumerate(zip(places[k], np.asarray(values, float), strict=True)):
             shade = colours(0.5 + 0.26 * value / largest[k])
@@ -196,8 +216,7 @@ def plot_network(
             if inside and numbers:
                 ax.text(x, y, inside.format(value), ha="center", va="center", fontsize=10, zorder=4)
             if above is not None and above[k] is not None:
-                ax.text(x, y + radius + 0.06, above[k][j], ha="center", va="bottom", fontsize=8, color="0.3", zorder=4,
-                        bbox=dict(boxstyle="round,pad=0.1", fc="white", ec="none", alpha=0.8))  # fmt: skip
+                ax.text(x, y + radius + 0.13, above[k][j], color="0.3", zorder=4, bbox=label, **centred)
     top = max(column[0][1] for column in places) + radius + 0.35
     for k, title in enumerate(titles):
         ax.text(dx * k, top, title, ha="center", va="bottom", fontsize=11, color="0.2")
@@ -215,11 +234,12 @@ def draw(path: Path, show: bool) -> None:
                  above=[None, [f"z = {z:.1f}" for z in z1], [f"z = {z:.2f}" for z in z2]])  # fmt: skip
     axes[0].set_title("Forward: values in the circles, weights on the lines", fontsize=13, loc="left")
     g = {line["name"]: line["automatic"] for line in backward_line_by_line(bias=0.0)}
-    plot_network(axes[1], [g["x"], g["h"], g["o"]], [g["W1"], g["W2"]], ["dL/dx", "dL/dh", "dL/do = o − t"], inside="{:+.3f}",
-                 above=[None, [f"dL/dz = {z:+.4f}" for z in g["z1"]], [f"dL/dz = {z:+.3f}" for z in g["z2"]]], on_edges="{:+.3f}")  # fmt: skip
+    plot_network(axes[1], [g["x"], g["h"], g["o"]], [g["W1"], g["W2"]], ["dL/dx", "dL/dh", "dL/do = o − t"],
+                 above=[None, [f"dL/dz = {z:+.4f}" for z in g["z1"]], [f"dL/dz = {z:+.3f}" for z in g["z2"]]],
+                 inside="{:+.3f}", on_edges="{:+.3f}")  # fmt: skip
     axes[1].set_title(
-        f"Backward: dL/d(value) in the circles, dL/d(weight) on the lines, for L = ½ Σ(o − t)², t = ({TARGET[0]:g}, {TARGET[1]:g})",
-        fontsize=13, loc="left", wrap=True,
+        "Backward: dL/d(value) in the circles, dL/d(weight) on the lines, for L = ½ Σ(o − t)²"
+        f", t = ({TARGET[0]:g}, {TARGET[1]:g})", fontsize=13, loc="left",
     )  # fmt: skip
     figure.savefig(path, dpi=130)
     if show:
@@ -228,8 +248,12 @@ def draw(path: Path, show: bool) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seed", type=int, default=0, help="of the random network that the three ways also agree on")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="of the random network that the three ways also agree on"
+    )
     parser.add_argument("--quick", action="store_true", help="one random network instead of twenty")
     parser.add_argument("--out", type=Path, default=Path("out"), help="folder for the picture (default: out)")
     parser.add_argument("--show", action="store_true", help="open the picture in a window as well")
@@ -247,22 +271,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
         check("by nn: output", as_model([W1, W2])(tinynn.tensor(X)).numpy(), [0.3458, 0.8531], 5e-5)
 
     print("\n2. With a bias of 0.1")
-    (z1, h), _ = by_matrices(X, [W1], 0.1) + [(None, None)]
+    [(z1, h)] = by_matrices(X, [W1], 0.1)
     check("hidden z", z1, [-1.8, 3.2, -0.3], 1e-12)
     check("hidden σ(z)", h, [0.14, 0.96, 0.43], 0.005)
     check("output, bias in hidden layer only", tinynn.sigmoid(W2 @ h), [0.3227, 0.8596], 5e-5)
     check("output, bias in both layers", by_matrices(X, [W1, W2], 0.1)[1][1], [0.3449, 0.8712], 5e-5)
     with tinynn.no_grad():
-        check("by nn: bias in both layers", as_model([W1, W2], 0.1)(tinynn.tensor(X)).numpy(), [0.3449, 0.8712], 5e-5)
+        check(
+            "by nn: bias in both layers",
+            as_model([W1, W2], 0.1)(tinynn.tensor(X)).numpy(),
+            [0.3449, 0.8712],
+            5e-5,
+        )
 
     print("\n3. The three ways agree on random networks")
     rng, worst = np.random.default_rng(options.seed), 0.0
     for _ in range(1 if options.quick else 20):
         sizes = rng.integers(1, 9, size=4)
-        layers = [rng.standard_normal((m, n)) for n, m in zip(sizes[:-1], sizes[1:], strict=True)]
+        layers = [rng.standard_normal((m, n)) for n, m in itertools.pairwise(sizes)]
         x = rng.standard_normal(sizes[0])
         with tinynn.no_grad():
-            outputs = [by_loops(x, layers, 0.1)[-1][1], by_matrices(x, layers, 0.1)[-1][1], as_model(layers, 0.1)(tinynn.tensor(x)).numpy()]
+            outputs = [
+                by_loops(x, layers, 0.1)[-1][1],
+                by_matrices(x, layers, 0.1)[-1][1],
+                as_model(layers, 0.1)(tinynn.tensor(x)).numpy(),
+            ]
         worst = max(worst, float(np.ptp(outputs, axis=0).max()))
     check("largest difference", worst, 0.0, 1e-14)
 
@@ -275,7 +308,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     check("∂f/∂b = c", b.grad.item(), c.item(), 0.0)
     check("∂f/∂c = a + b", c.grad.item(), 3.0, 0.0)
 
-    print(f"\n5. Backward through the network with bias 0.1: L = ½ Σ (o − t)², t = {tuple(TARGET.tolist())}; newest result first")
+    print(f"\n5. Backward, newest result first: bias 0.1, L = ½ Σ (o − t)², t = {tuple(TARGET.tolist())}")
     for line in backward_line_by_line():
         print(f"\n  dL/d{line['name']} = {line['formula']}     (kept from the forward pass: {line['needs']})")
         for title in ("by_hand", "automatic", "numerical"):

@@ -27,6 +27,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import _surface  # beside this script: checks and pictures
 import numpy as np
 from tqdm import tqdm
 
@@ -116,28 +117,24 @@ class Surface(nn.Module):
 # ------------------------------------------------------------------------------------------------- training
 
 
-def train(
-    model: Surface, train_set: TensorDataset, validate: Any, args: argparse.Namespace
-) -> list[tuple[float, ...]]:
+def train(model: Surface, train_set: Any, validate: Any, args: argparse.Namespace) -> list[tuple[float, ...]]:
     """Fit the network and leave it with its best weights by validation. Returns a row per epoch."""
     loader = DataLoader(train_set, batch_size=args.batch_size, shuffle=True, drop_last=True, seed=args.seed)
     optimizer = optim.Adam(model.parameters(), lr=args.lr)
+    loss_fn = nn.MSELoss()
+    history: list[tuple[float, ...]] = []
+    best_score, best_weights, steps = math.inf, {}, 0
     start = time.perf_counter()
 
     def part_done() -> float:
-        return min((time.perf_counter() - start) / args.seconds, 1.0)
+        done = len(history) / args.epochs if args.epochs else (time.perf_counter() - start) / args.seconds
+        return min(done, 1.0)
 
-    # A cosine from the full learning rate to nothing, over the seconds that there are.
-    schedule = optim.lr_scheduler.LambdaLR(
-        optimizer, lambda epoch: 0.5 * (1.0 + math.cos(math.pi * part_done()))
-    )
-    loss_fn = nn.MSELoss()
-    history: list[tuple[float, ...]] = []
-    best, best_weights, steps = math.inf, model.net.state_dict(), 0
+    def cosine(epoch: int) -> float:
+        return 0.5 * (1.0 + math.cos(math.pi * part_done()))
 
-    bar = tqdm(
-        total=100, unit="%", bar_format="{desc} {percentage:3.0f}% |{bar:30}|{postfix}", desc="training"
-    )
+    schedule = optim.lr_scheduler.LambdaLR(optimizer, cosine)
+    bar = tqdm(total=100, desc="training", bar_format="{desc} {percentage:3.0f}% |{bar:30}|{postfix}")
     while part_done() < 1.0:
         model.train()
         running_loss = 0.0
@@ -148,17 +145,15 @@ def train(
             loss.backward()
             optimizer.step()
             running_loss += loss.item()
-        schedule.step()
         steps += len(loader)
 
         energy_rmse, force_rmse = validate()
         score = energy_rmse**2 + args.force_weight * force_rmse**2
-        if score < best:
-            best, best_weights = (
-                score,
-                {name: value.clone() for name, value in model.net.state_dict().items()},
-            )
+        if score < best_score:
+            best_score = score
+            best_weights = {name: value.clone() for name, value in model.net.state_dict().items()}
         history.append((time.perf_counter() - start, running_loss / len(loader), energy_rmse, force_rmse))
+        schedule.step()
         bar.n = round(100 * part_done())
         bar.set_postfix_str(f"{steps} steps, validation {energy_rmse:.0f} meV, {force_rmse:.0f} meV/Å")
     bar.close()
@@ -199,33 +194,37 @@ def report(data: dict[str, Any], test: Any, outside: Any, errors: Any) -> tuple[
 # ---------------------------------------------------------------------------------------------------- the run
 
 
-def main(argv: list[str] | None = None) -> dict[str, float]:
-    """Run the example; returns the test errors."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def arguments(argv: list[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
     parser.add_argument("--seconds", type=float, default=60.0, help="time for training (default %(default)s)")
+    parser.add_argument("--epochs", type=int, help="instead of --seconds: the same result in every run")
+    parser.add_argument("--quick", action="store_true", help="train for 4 seconds")
     parser.add_argument(
         "--seed", type=int, default=1, help="of initial weights and batches (default %(default)s)"
     )
     parser.add_argument("--out", type=Path, default=HERE / "output", help="folder for pictures and weights")
-    parser.add_argument("--quick", action="store_true", help="train for 4 seconds")
     parser.add_argument("--hidden", type=int, nargs="+", default=[64, 64], help="widths of the hidden layers")
-    parser.add_argument("--lr", type=float, default=3e-3, help="Adam's learning rate at the start")
+    parser.add_argument("--lr", type=float, default=8e-3, help="Adam's learning rate at the start")
     parser.add_argument("--batch-size", type=int, default=32)
-    parser.add_argument(
-        "--force-weight", type=float, default=0.4, help="of forces against energies in the loss, in Å²"
-    )
+    parser.add_argument("--force-weight", type=float, default=2.0, help="of forces in the loss, in Å²")
     args = parser.parse_args(argv)
     if args.quick:
         args.seconds = min(args.seconds, 4.0)
-    if args.seconds <= 0:
-        parser.error("--seconds must be positive")
+    if args.seconds <= 0 or (args.epochs is not None and args.epochs <= 0):
+        parser.error("--seconds and --epochs must be positive")
+    return args
+
+
+def main(argv: list[str] | None = None) -> dict[str, float]:
+    """Run the example; returns the test errors."""
+    args = arguments(argv)
     args.out.mkdir(parents=True, exist_ok=True)
     tinynn.manual_seed(args.seed)
-
     with np.load(HERE / "data" / "o2_pd100.npz") as file:
         data = {name: file[name] for name in file.files}
+
     model = Surface((data["cell"], data["pd_positions"]), tuple(args.hidden))
     start = time.perf_counter()
     values, jacobian = model.describe(data["o_positions"])
@@ -236,26 +235,23 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
     n = len(values)
     fractions = (5000 / n, 400 / n, 600 / n)
     train_part, validation, test = train_val_test_split(np.arange(n), fractions=fractions, seed=0)
+    print(f"{len(train_part)} for training, {len(validation)} for validation, {len(test)} for the test")
+
     model.features.fit(values[train_part].reshape(-1, len(model.environment)))
     model.energy.fit(data["energy"][train_part])
     features, jacobian = model.scaled(values, jacobian)
-    scale = model.energy.scale.item()
-    energy, forces = model.energy.transform(data["energy"]), data["o_forces"].reshape(-1, 6) / scale
-    train_set = TensorDataset(
-        features[train_part], jacobian[train_part], energy[train_part], forces[train_part]
-    )
-    print(f"{len(train_part)} for training, {len(validation)} for validation, {len(test)} for the test")
-    print(model.net)
+    energy = model.energy.transform(data["energy"])
+    forces = data["o_forces"].reshape(-1, 6) / model.energy.scale.item()
+    train_set = TensorDataset(*(array[train_part] for array in (features, jacobian, energy, forces)))
 
     def errors(part: Any) -> tuple[float, float]:
         energy_fit, forces_fit = model.predict_scaled(features[part], jacobian[part])
         return rmse(energy_fit, data["energy"][part]), rmse(forces_fit, data["o_forces"][part])
 
+    print(model.net)
     history = train(model, train_set, lambda: errors(validation), args)
     tinynn.save(model.state_dict(), args.out / "o2_pd100.safetensors")
-
     total = report(data, test, outside_range(features, train_part), errors)
-    import _surface  # the folder of a script is where Python looks first
 
     symmetry = _surface.symmetry_error(model, data, test[:100])
     gradient = _surface.gradient_error(model, data["o_positions"][test[:20]])

@@ -111,6 +111,7 @@ class Leaf(Node):
                 "Call optimizer.zero_grad() before backward(); to keep old gradients on purpose, call "
                 "optimizer.step(keep_grad=True).",
                 ForgottenZeroGradWarning,
+                key="forgotten zero_grad",  # one parameter speaks for all
             )
         if isinstance(gradient, Tensor):
             tensor._grad = tensor._grad + gradient
@@ -466,9 +467,10 @@ _edited: weakref.WeakSet[Leaf] = weakref.WeakSet()
 def note_edit(leaf: Leaf, where: str | None = None) -> None:
     """Count a new version of a leaf's array, which is being overwritten in place."""
     global _last_edit
+    if leaf.version == 0:
+        _edited.add(leaf)
     leaf.version = _last_edit = _next_number()
     leaf.edited_at = where
-    _edited.add(leaf)
 
 
 def _check_unedited(node: Node) -> None:

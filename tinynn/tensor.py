@@ -486,7 +486,7 @@ def _holds_tensors(data: Any) -> bool:
 
 def _rebuild(kind: type[Tensor], array: Any, requires_grad: bool) -> Tensor:
     result = kind.__new__(kind)
-    Tensor.__init__(result, array)
+    Tensor.__init__(result, convert.as_array(array))
     return result.requires_grad_() if requires_grad else result
 
 

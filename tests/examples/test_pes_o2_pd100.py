@@ -75,4 +75,4 @@ def test_42_functions_as_described(example):
 def test_bad_time_is_refused(example, capsys):
     with pytest.raises(SystemExit):
         example.main(["--seconds", "0"])
-    assert "--seconds must be positive" in capsys.readouterr().err
+    assert "--seconds and --epochs must be positive" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Convolution against a plain einsum over windows, its derivatives against the bilinear form, and against PyTorch."""
+"""Convolution against an einsum over windows, its derivatives against the bilinear form, and PyTorch."""
 
 import numpy as np
 import pytest
@@ -43,9 +43,9 @@ def windows(x, kernel, stride, padding, dilation):
     x = np.pad(x, ((0, 0), (0, 0), (ph, ph), (pw, pw)))
     oh = (x.shape[2] - dh * (kernel[0] - 1) - 1) // sh + 1
     ow = (x.shape[3] - dw * (kernel[1] - 1) - 1) // sw + 1
+    rows, columns = slice(None, (oh - 1) * sh + 1, sh), slice(None, (ow - 1) * sw + 1, sw)
     taps = [
-        [x[:, :, k * dh :, l * dw :][:, :, : (oh - 1) * sh + 1 : sh, : (ow - 1) * sw + 1 : sw] for l in range(kernel[1])]
-        for k in range(kernel[0])
+        [x[:, :, k * dh :, m * dw :][:, :, rows, columns] for m in range(kernel[1])] for k in range(kernel[0])
     ]
     return np.moveaxis(np.array(taps), (0, 1), (2, 3))
 
@@ -78,7 +78,9 @@ def test_forward_and_backward(x_shape, w_shape, stride, padding, dilation, group
     expected = reference(*(part.astype(np.float64) for part in (x, weight, bias)), *options)
     np.testing.assert_allclose(out, expected, **tolerance)
     np.testing.assert_allclose(
-        conv2d_forward(x, weight, None, *options), expected - bias[:, None, None].astype(np.float64), **tolerance
+        conv2d_forward(x, weight, None, *options),
+        expected - bias[:, None, None].astype(np.float64),
+        **tolerance,
     )
     # out is linear in x, in weight and in bias, so <g, out(dx-direction)> = <dx, direction> says all.
     g = numbers(out.shape, 3).astype(dtype)
@@ -116,7 +118,11 @@ def test_every_element_of_the_gradients():
 def test_only_what_is_needed():
     x, weight, _ = problem((2, 3, 8, 9), (4, 3, 3, 3))
     g = np.ones((2, 4, 6, 7))
-    assert conv2d_backward(g, x, weight, need_x=False, need_weight=False, need_bias=False) == (None, None, None)
+    assert conv2d_backward(g, x, weight, need_x=False, need_weight=False, need_bias=False) == (
+        None,
+        None,
+        None,
+    )
     full = conv2d_backward(g, x, weight)
     for k in range(3):
         needs = [k == 0, k == 1, k == 2]
@@ -146,7 +152,7 @@ def test_threads_do_not_change_the_result(monkeypatch):
 
 
 def test_unread_values_stay_out():
-    """An infinity in a corner that no window sees does not reach the output, nor one of the values between the rows."""
+    """An infinity that a window does not see, or that lies between the rows, does not reach its output."""
     x, weight, _ = problem((1, 1, 6, 6), (1, 1, 2, 2))
     x[0, 0, 5, 5] = np.inf
     assert np.isfinite(conv2d_forward(x, weight, None, stride=3)).all()
@@ -158,7 +164,9 @@ def test_unread_values_stay_out():
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize(("rows", "shifts", "n"), [(1, 1, 16), (2, 4, 16), (3, 8, 48), (4, 4, 64), (7, 12, 112), (5, 0, 16)])
+@pytest.mark.parametrize(
+    ("rows", "shifts", "n"), [(1, 1, 16), (2, 4, 16), (3, 8, 48), (4, 4, 64), (7, 12, 112), (5, 0, 16)]
+)
 def test_tiles_against_their_plain_twins(rows, shifts, n, dtype):
     rng = np.random.default_rng(8)
     x, w = rng.normal(size=2 * n + 500).astype(dtype), rng.normal(size=(rows, shifts)).astype(dtype)
@@ -210,7 +218,9 @@ def test_against_pytorch(x_shape, w_shape, stride, padding, dilation, groups):
     theirs = [torch.tensor(part, requires_grad=True) for part in (x, weight, bias)]
     expected = torch.nn.functional.conv2d(*theirs, stride, padding, dilation, groups)
     np.testing.assert_allclose(
-        conv2d_forward(x, weight, bias, stride, padding, dilation, groups), expected.detach().numpy(), atol=1e-11
+        conv2d_forward(x, weight, bias, stride, padding, dilation, groups),
+        expected.detach().numpy(),
+        atol=1e-11,
     )
     g = numbers(tuple(expected.shape), 3)
     gradients = torch.autograd.grad(expected, theirs, torch.tensor(g))

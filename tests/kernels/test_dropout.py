@@ -65,7 +65,7 @@ def test_errors():
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_loop_is_vectorised(dtype):
-    fresh = njit(error_model="numpy")(module._drop_blocks.py_func)  # what comes from the cache cannot be inspected
+    fresh = njit(error_model="numpy")(module._drop_blocks.py_func)  # code from the cache has no assembly
     x, word = np.ones(8, dtype), np.uint64(1)
     fresh(0, 2, x, x.copy(), word, dtype(2), dtype(0), word, word)
     (assembly,) = fresh.inspect_asm().values()

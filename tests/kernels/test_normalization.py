@@ -15,8 +15,8 @@ TYPES = [np.float32, np.float64]
 EPS = 1e-5
 ROWS = [(0, 5), (1, 1), (1, 7), (5, 1), (3, 16), (130, 33), (300, 10), (7, 1000)]
 CHANNELS = [
-    (2, 3), (1, 1), (5, 1), (300, 33), (70, 700), (1, 4), (2, 3, 4), (5, 2, 15), (5, 2, 16), (70, 3, 20), (3, 4, 1000),
-    (1, 1, 1), (9, 5, 1), (2000, 2),
+    (2, 3), (1, 1), (5, 1), (300, 33), (70, 700), (1, 4), (2, 3, 4), (5, 2, 15), (5, 2, 16), (70, 3, 20),
+    (3, 4, 1000), (1, 1, 1), (9, 5, 1), (2000, 2),
 ]  # fmt: skip
 
 
@@ -40,7 +40,9 @@ def close(ours, expected, dtype, scale=1.0):
     assert ours.dtype == dtype
     limit = scale * (1e-5 if dtype == np.float32 else 1e-13)
     expected = np.asarray(expected, np.float64)
-    np.testing.assert_allclose(ours, expected, rtol=limit, atol=limit * max(1.0, np.abs(expected).max(initial=0)))
+    np.testing.assert_allclose(
+        ours, expected, rtol=limit, atol=limit * max(1.0, np.abs(expected).max(initial=0))
+    )
 
 
 @pytest.mark.parametrize("dtype", TYPES)
@@ -80,7 +82,7 @@ def test_batch_norm(shape, affine, dtype):
     ones, zeros = np.ones(shape[1]), np.zeros(shape[1])
     parts = [default if part is None else part for part, default in ((weight, ones), (bias, zeros))]
     expected = reference(x, parts[0].reshape(along), parts[1].reshape(along), axes, EPS, g)
-    few = 1 + (1e3 if x.size // shape[1] <= 2 else 0)  # two values: x_hat depends on little but their rounding
+    few = 1 + (1e3 if x.size // shape[1] <= 2 else 0)  # two values: x_hat is made of their rounding
     close(out, expected[0], dtype, few)
     close(mean, expected[1].reshape(-1), dtype)
     close(var, expected[2].reshape(-1), dtype, few)
@@ -95,7 +97,7 @@ LARGE = [(np.float64, 1e4, 1e-2, 1e-7), (np.float32, 1e4, 1.0, 2e-3), (np.float3
 
 @pytest.mark.parametrize(("dtype", "offset", "spread", "limit"), LARGE)
 def test_large_mean(dtype, offset, spread, limit):
-    """E[x**2] - E[x]**2 would have no digit left in float32 (and is off by a thousandth in the float64 case)."""
+    """E[x**2] - E[x]**2 would have no digit left in float32, and few in float64."""
     for shape in ((64, 500), (40, 6, 50), (400, 30)):
         x = numbers(shape, dtype, 4, offset, spread)
         ones, zeros, g = np.ones(1), np.zeros(1), numbers(shape, dtype, 5)
@@ -108,8 +110,10 @@ def test_large_mean(dtype, offset, spread, limit):
             expected = reference(x, ones, zeros, (0, 2) if len(shape) == 3 else 0, 0.0, g)
             np.testing.assert_allclose(var, expected[2].astype(np.float64).reshape(-1), rtol=1e-5)
             dx = batch_norm_backward(g, x, mean, rstd, None)[0]
-        np.testing.assert_allclose(mean, expected[1].astype(np.float64).reshape(-1), rtol=4 * np.finfo(dtype).eps)
-        np.testing.assert_allclose(out, expected[0].astype(np.float64), rtol=0, atol=1e-5 if dtype == np.float32 else 1e-9)
+        exact = expected[1].astype(np.float64).reshape(-1)
+        np.testing.assert_allclose(mean, exact, rtol=4 * np.finfo(dtype).eps)
+        rounding = 1e-5 if dtype == np.float32 else 1e-9
+        np.testing.assert_allclose(out, expected[0].astype(np.float64), rtol=0, atol=rounding)
         # backward has the mean as it was rounded, half a unit in the last place of 1e4
         np.testing.assert_allclose(dx * spread, (expected[4] * spread).astype(np.float64), rtol=0, atol=limit)
 
@@ -135,7 +139,11 @@ def test_constant_rows_have_no_gradient_problem():
 
 @pytest.mark.parametrize("dtype", TYPES)
 def test_threads_do_not_change_the_result(monkeypatch, dtype):
-    rows, planes, columns = numbers((500, 30), dtype, 7), numbers((90, 3, 200), dtype, 8), numbers((700, 60), dtype, 9)
+    rows, planes, columns = (
+        numbers((500, 30), dtype, 7),
+        numbers((90, 3, 200), dtype, 8),
+        numbers((700, 60), dtype, 9),
+    )
 
     def everything():
         out, mean, rstd = layer_norm_forward(rows, None, None, EPS)
@@ -163,7 +171,11 @@ def test_errors():
         layer_norm_forward(np.ones(3), None, None, EPS)
     with pytest.raises(ValueError, match="2 axes are needed"):
         batch_norm_forward(np.ones((2, 3, 4, 5)), None, None, EPS)
-    for call, shape in ((layer_norm_forward, (3, 0)), (batch_norm_forward, (0, 3)), (batch_norm_forward, (2, 3, 0))):
+    for call, shape in (
+        (layer_norm_forward, (3, 0)),
+        (batch_norm_forward, (0, 3)),
+        (batch_norm_forward, (2, 3, 0)),
+    ):
         with pytest.raises(ValueError, match="no value to take a mean over"):
             call(np.ones(shape), None, None, EPS)
     with pytest.raises(ValueError, match="g has shape"):
@@ -174,7 +186,11 @@ def test_errors():
 @pytest.mark.parametrize("shape", [(130, 33), (7, 1000), (1, 7)])
 def test_layer_norm_against_pytorch(shape):
     torch = pytest.importorskip("torch")
-    arrays = numbers(shape, np.float64, 0, 2.0), numbers(shape[1:], np.float64, 1), numbers(shape[1:], np.float64, 2)
+    arrays = (
+        numbers(shape, np.float64, 0, 2.0),
+        numbers(shape[1:], np.float64, 1),
+        numbers(shape[1:], np.float64, 2),
+    )
     theirs = [torch.tensor(part, requires_grad=True) for part in arrays]
     expected = torch.nn.functional.layer_norm(theirs[0], shape[1:], *theirs[1:], EPS)
     out, mean, rstd = layer_norm_forward(*arrays, EPS)
@@ -189,7 +205,11 @@ def test_layer_norm_against_pytorch(shape):
 @pytest.mark.parametrize("shape", [(300, 33), (5, 2, 15), (70, 3, 20)])
 def test_batch_norm_against_pytorch(shape):
     torch = pytest.importorskip("torch")
-    arrays = numbers(shape, np.float64, 0, 2.0), numbers(shape[1:2], np.float64, 1), numbers(shape[1:2], np.float64, 2)
+    arrays = (
+        numbers(shape, np.float64, 0, 2.0),
+        numbers(shape[1:2], np.float64, 1),
+        numbers(shape[1:2], np.float64, 2),
+    )
     theirs = [torch.tensor(part, requires_grad=True) for part in arrays]
     expected = torch.nn.functional.batch_norm(theirs[0], None, None, *theirs[1:], training=True, eps=EPS)
     out, mean, _, rstd = batch_norm_forward(*arrays, EPS)

@@ -63,7 +63,9 @@ def test_chunks_and_threads_do_not_change_the_stream(monkeypatch):
 
 
 def test_numba_loop_is_vectorised():
-    fresh = njit(error_model="numpy")(philox_numba._fill_blocks.py_func)  # not from the cache: that has no assembly
+    fresh = njit(error_model="numpy")(
+        philox_numba._fill_blocks.py_func
+    )  # code from the cache has no assembly
     fresh(0, 1, np.empty(4, np.uint32), np.uint64(0), np.uint64(0))
     (assembly,) = fresh.inspect_asm().values()
     if "imul" not in assembly and "pmuludq" not in assembly:

@@ -53,7 +53,8 @@ def test_threads_do_not_change_the_result(monkeypatch):
 def test_values_that_are_not_contiguous():
     values = np.arange(12.0).reshape(3, 4).T
     np.testing.assert_array_equal(
-        scatter_add_rows(np.zeros((2, 3)), np.array([0, 1, 0, 1]), values), [values[0] + values[2], values[1] + values[3]]
+        scatter_add_rows(np.zeros((2, 3)), np.array([0, 1, 0, 1]), values),
+        [values[0] + values[2], values[1] + values[3]],
     )
 
 
@@ -61,7 +62,11 @@ def test_values_that_are_not_contiguous():
     ("arguments", "error", "message"),
     [
         ((np.zeros((3, 2)), np.array([3]), np.ones((1, 2))), IndexError, "index holds 3 at flat position 0"),
-        ((np.zeros((3, 2)), np.array([0, -4]), np.ones((2, 2))), IndexError, "index holds -4 at flat position 1"),
+        (
+            (np.zeros((3, 2)), np.array([0, -4]), np.ones((2, 2))),
+            IndexError,
+            "index holds -4 at flat position 1",
+        ),
         ((np.zeros((3, 2)), np.array([0.0]), np.ones((1, 2))), TypeError, "positions are integers"),
         ((np.zeros((3, 2)), np.array([True]), np.ones((1, 2))), TypeError, "flatnonzero"),
         ((np.zeros((3, 2)), np.array([0]), np.ones((1, 3))), ValueError, "values has shape"),
@@ -80,7 +85,11 @@ def test_faster_than_add_at():
     import time
 
     rng = np.random.default_rng(3)
-    index, values, out = rng.integers(0, 10_000, 100_000), rng.normal(size=(100_000, 64)), np.zeros((10_000, 64))
+    index, values, out = (
+        rng.integers(0, 10_000, 100_000),
+        rng.normal(size=(100_000, 64)),
+        np.zeros((10_000, 64)),
+    )
 
     def best(call):
         times = []
@@ -91,4 +100,8 @@ def test_faster_than_add_at():
         return min(times)
 
     scatter_add_rows(out, index, values)
-    assert best(lambda: scatter_add_rows(out, index, values)) < best(lambda: np.add.at(out, index, values)) / 2
+    ours, theirs = (
+        best(lambda: scatter_add_rows(out, index, values)),
+        best(lambda: np.add.at(out, index, values)),
+    )
+    assert ours < theirs / 2

@@ -11,7 +11,6 @@ import tinynn
 from tinynn import nn
 from tinynn.nn import functional as F
 
-
 FLOAT32_LAYERS = [
     (lambda: nn.Linear(4, 3, dtype="float32"), (5, 4)),
     (lambda: nn.Conv2d(4, 6, 3, groups=2, padding=1, dtype="float32"), (2, 4, 5, 5)),

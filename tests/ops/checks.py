@@ -1,4 +1,4 @@
-"""What has to hold for every differentiable operation, as functions that the tests call with their own inputs."""
+"""What has to hold for every differentiable operation: functions that the tests call with their inputs."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def check_forward(f: Callable[..., Any], reference: Callable[..., Any], *arrays:
 
 
 def check_derivatives(f: Callable[..., Any], *arrays: Any, order: int = 2, **options: Any) -> None:
-    """Finite differences to second order, the two modes against each other, and the three ways of a gradient formula."""
+    """Finite differences to second order, and the two modes and three uses of a formula against each other."""
     debug.gradcheck(f, *arrays, order=order, directions=1, **options)
     check_modes_agree(f, *arrays)
 
@@ -140,7 +140,9 @@ def check_float32(f: Callable[..., Any], *arrays: Any) -> None:
         assert all(g.dtype == np.float32 for g in firsts)
         deeper = [g for g in firsts if g.node is not None]
         if deeper:
-            tn.grad(deeper, chosen, [tn.Tensor(np.ones(g.shape, np.float32)) for g in deeper], allow_unused=True)
+            tn.grad(
+                deeper, chosen, [tn.Tensor(np.ones(g.shape, np.float32)) for g in deeper], allow_unused=True
+            )
 
         def of_floats(*xs: Any) -> Any:
             given = iter(xs)

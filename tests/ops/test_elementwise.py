@@ -15,7 +15,17 @@ from hypothesis.extra import numpy as hnp
 from scipy import special
 
 import tinynn as tn
-from tests.ops.checks import check_derivatives, check_float32, check_forward, check_layout, close, few, layouts, leaf, seeds
+from tests.ops.checks import (
+    check_derivatives,
+    check_float32,
+    check_forward,
+    check_layout,
+    close,
+    few,
+    layouts,
+    leaf,
+    seeds,
+)
 
 Draw = Callable[[np.random.Generator, tuple[int, ...]], Any]
 shapes = hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=3)
@@ -82,11 +92,18 @@ UNARY = [
     Case("gelu_tanh", lambda x: tn.gelu(x, "tanh"), gelu_tanh),
     Case("silu", tn.silu, lambda x: x * special.expit(x)),
     Case("softplus", tn.softplus, lambda x: np.logaddexp(x, 0)),
-    Case("clip", lambda x: tn.clip(x, -0.5, 0.8), lambda x: np.clip(x, -0.5, 0.8), (between(-2, 2, -0.5, 0.8),)),
+    Case(
+        "clip", lambda x: tn.clip(x, -0.5, 0.8), lambda x: np.clip(x, -0.5, 0.8), (between(-2, 2, -0.5, 0.8),)
+    ),
     Case("clip_below", lambda x: tn.clip(x, -0.5), lambda x: np.maximum(x, -0.5), (between(-2, 2, -0.5),)),
-    Case("clip_above", lambda x: tn.clip(x, maximum=0.5), lambda x: np.minimum(x, 0.5), (between(-2, 2, 0.5),)),
+    Case(
+        "clip_above", lambda x: tn.clip(x, maximum=0.5), lambda x: np.minimum(x, 0.5), (between(-2, 2, 0.5),)
+    ),
     *[Case(f"power {p}", lambda x, p=p: tn.power(x, p), lambda x, p=p: x**p) for p in (0, 1, 2, 3, 4)],
-    *[Case(f"power {p}", lambda x, p=p: tn.power(x, p), lambda x, p=p: x**p, positive) for p in (-1, -2, 0.5, 1.5, 2.5)],
+    *[
+        Case(f"power {p}", lambda x, p=p: tn.power(x, p), lambda x, p=p: x**p, positive)
+        for p in (-1, -2, 0.5, 1.5, 2.5)
+    ],
     Case("2 - x", lambda x: 2 - x, lambda x: 2 - x),
     Case("2 / x", lambda x: 2 / x, lambda x: 2 / x, positive),
     Case("2 ** x", lambda x: 2.0**x, lambda x: 2.0**x),
@@ -105,12 +122,32 @@ BINARY = [
     Case("power", tn.power, np.power, (between(0.2, 2), either)),
     Case("maximum", tn.maximum, np.maximum, (grid(0.1), grid(0.0))),
     Case("minimum", tn.minimum, np.minimum, (grid(0.1), grid(0.0))),
-    Case("remainder", tn.remainder, np.remainder, (grid(0.1), lambda rng, shape: rng.choice([0.4, -0.8, 1.6], shape))),
-    Case("where", lambda a, b: tn.where(a > 0, a * b, a - b), lambda a, b: np.where(a > 0, a * b, a - b), (grid(0.1), either)),
-    Case("clip tensors", lambda x, b: tn.clip(x, b - 0.7, b + 0.7), lambda x, b: np.clip(x, b - 0.7, b + 0.7), (grid(0.0), grid(0.0))),
+    Case(
+        "remainder",
+        tn.remainder,
+        np.remainder,
+        (grid(0.1), lambda rng, shape: rng.choice([0.4, -0.8, 1.6], shape)),
+    ),
+    Case(
+        "where",
+        lambda a, b: tn.where(a > 0, a * b, a - b),
+        lambda a, b: np.where(a > 0, a * b, a - b),
+        (grid(0.1), either),
+    ),
+    Case(
+        "clip tensors",
+        lambda x, b: tn.clip(x, b - 0.7, b + 0.7),
+        lambda x, b: np.clip(x, b - 0.7, b + 0.7),
+        (grid(0.0), grid(0.0)),
+    ),
 ]
 FLAT = [
-    Case("floor_divide", tn.floor_divide, np.floor_divide, (grid(0.1), lambda rng, shape: rng.choice([0.4, -0.8], shape))),
+    Case(
+        "floor_divide",
+        tn.floor_divide,
+        np.floor_divide,
+        (grid(0.1), lambda rng, shape: rng.choice([0.4, -0.8], shape)),
+    ),
     Case("equal", tn.equal, np.equal, (grid(0.0), grid(0.0))),
     Case("not_equal", tn.not_equal, np.not_equal, (grid(0.0), grid(0.0))),
     Case("less", tn.less, np.less, (grid(0.0), grid(0.0))),
@@ -127,7 +164,9 @@ def draw_inputs(data: Any, case: Case) -> list[Any]:
     rng = np.random.default_rng(data.draw(seeds))
     if len(case.domains) == 1:
         return [np.asarray(case.domains[0](rng, data.draw(shapes)))]
-    pair = data.draw(hnp.mutually_broadcastable_shapes(num_shapes=2, max_dims=3, min_side=0, max_side=3)).input_shapes
+    pair = data.draw(
+        hnp.mutually_broadcastable_shapes(num_shapes=2, max_dims=3, min_side=0, max_side=3)
+    ).input_shapes
     return [np.asarray(draw(rng, shape)) for draw, shape in zip(case.domains, pair, strict=True)]
 
 
@@ -172,9 +211,21 @@ def test_scalars_are_weak(scalar: Any) -> None:
     zero_d = tn.tensor(1.5, dtype="float32", requires_grad=True)
     for t in (x, zero_d):
         for y in (
-            t + scalar, scalar + t, t - scalar, scalar - t, t * scalar, scalar * t, t / scalar, scalar / t, t**scalar, scalar**t,
-            tn.maximum(t, scalar), tn.where(t > 0, t, scalar), tn.clip(t, 0, scalar), t % scalar,
-        ):  # fmt: skip
+            t + scalar,
+            scalar + t,
+            t - scalar,
+            scalar - t,
+            t * scalar,
+            scalar * t,
+            t / scalar,
+            scalar / t,
+            t**scalar,
+            scalar**t,
+            tn.maximum(t, scalar),
+            tn.where(t > 0, t, scalar),
+            tn.clip(t, 0, scalar),
+            t % scalar,
+        ):
             assert y.dtype == np.float32
             assert tn.grad(y.sum(), t).dtype == np.float32
 
@@ -182,7 +233,18 @@ def test_scalars_are_weak(scalar: Any) -> None:
 def test_numpy_functions_and_arrays_give_tensors() -> None:
     x = tn.tensor([1.0, 2.0], requires_grad=True)
     array = np.array([3.0, 4.0])
-    for y in (array * x, array + x, array - x, array / x, array**x, array @ x, np.exp(x), np.maximum(array, x), array > x, -x):
+    for y in (
+        array * x,
+        array + x,
+        array - x,
+        array / x,
+        array**x,
+        array @ x,
+        np.exp(x),
+        np.maximum(array, x),
+        array > x,
+        -x,
+    ):
         assert isinstance(y, tn.Tensor)
     assert isinstance([3.0, 4.0] * x, tn.Tensor)
     close(tn.grad((array / x).sum(), x), -array / x.numpy() ** 2)

@@ -44,7 +44,9 @@ def test_saturating_functions(f: Any, limits: tuple[float, ...], dtype: str) -> 
         close(derivative(f, x), np.array([low_slope] * 3 + [high_slope] * 3, dtype))
 
 
-@pytest.mark.parametrize("f", [tn.silu, tn.gelu, lambda x: tn.gelu(x, "tanh")], ids=["silu", "gelu", "gelu_tanh"])
+@pytest.mark.parametrize(
+    "f", [tn.silu, tn.gelu, lambda x: tn.gelu(x, "tanh")], ids=["silu", "gelu", "gelu_tanh"]
+)
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_gates_at_large_numbers(f: Any, dtype: str) -> None:
     x = np.array([-1e15, -1e4, -300.0, 300.0, 1e4, 1e15], dtype)
@@ -54,7 +56,16 @@ def test_gates_at_large_numbers(f: Any, dtype: str) -> None:
 
 
 def test_second_derivatives_far_out() -> None:
-    for f in (tn.sigmoid, tn.softplus, tn.tanh, tn.silu, tn.gelu, tn.elu, tn.selu, lambda x: tn.gelu(x, "tanh")):
+    for f in (
+        tn.sigmoid,
+        tn.softplus,
+        tn.tanh,
+        tn.silu,
+        tn.gelu,
+        tn.elu,
+        tn.selu,
+        lambda x: tn.gelu(x, "tanh"),
+    ):
         for far in (-1e4, -800.0, 800.0, 1e4):
             x = leaf(np.array(far))
             (slope,) = tn.grad(f(x), [x], create_graph=True)
@@ -81,7 +92,9 @@ def test_softmax_with_masked_logits() -> None:
     logits = np.array([[0.0, -np.inf, 0.0], [-np.inf, -np.inf, 3.0]])
     close(tn.softmax(leaf(logits)), [[0.5, 0, 0.5], [0, 0, 1]])
     close(derivative(lambda t: tn.logsumexp(t, axis=1), logits), [[0.5, 0, 0.5], [0, 0, 1]])
-    close(derivative(lambda t: softmax_cross_entropy(t, np.array([0, 2])), logits), [[-0.5, 0, 0.5], [0, 0, 0]])
+    close(
+        derivative(lambda t: softmax_cross_entropy(t, np.array([0, 2])), logits), [[-0.5, 0, 0.5], [0, 0, 0]]
+    )
     close(derivative(lambda t: tn.log_softmax(t, 1)[:, 2], logits), [[-0.5, 0, 0.5], [0, 0, 0]])
 
 
@@ -102,7 +115,19 @@ def test_precision_near_zero() -> None:
 
 def test_denormals_pass() -> None:
     x = np.array([5e-324, 1e-310, -1e-310])
-    for f in (tn.relu, tn.abs, tn.tanh, tn.sin, tn.negative, tn.silu, tn.gelu, tn.norm, tn.sum, tn.max, tn.std):
+    for f in (
+        tn.relu,
+        tn.abs,
+        tn.tanh,
+        tn.sin,
+        tn.negative,
+        tn.silu,
+        tn.gelu,
+        tn.norm,
+        tn.sum,
+        tn.max,
+        tn.std,
+    ):
         assert np.isfinite(f(leaf(x)).numpy()).all()
         assert np.isfinite(derivative(f, x)).all()
 
@@ -122,9 +147,16 @@ def test_where_keeps_bad_branches_out_at_every_order() -> None:
     bad = np.array([0.0, -1.0, 0.0, 2.0])
     safe = bad > 1.0
     branches = {
-        "1/x": lambda x: 1 / x, "log": tn.log, "sqrt": tn.sqrt, "x**0.5": lambda x: x**0.5, "x**-1": lambda x: x**-1.0,
-        "x**1.5": lambda x: x**1.5, "x/x": lambda x: x / x, "log1p": lambda x: tn.log1p(x - 1), "sqrt of log": lambda x: tn.sqrt(tn.log(x)),
-    }  # fmt: skip
+        "1/x": lambda x: 1 / x,
+        "log": tn.log,
+        "sqrt": tn.sqrt,
+        "x**0.5": lambda x: x**0.5,
+        "x**-1": lambda x: x**-1.0,
+        "x**1.5": lambda x: x**1.5,
+        "x/x": lambda x: x / x,
+        "log1p": lambda x: tn.log1p(x - 1),
+        "sqrt of log": lambda x: tn.sqrt(tn.log(x)),
+    }
     with np.errstate(all="ignore"):
         for name, f in branches.items():
             for flip in (False, True):
@@ -138,7 +170,7 @@ def test_where_keeps_bad_branches_out_at_every_order() -> None:
 
 
 def test_overflow_in_the_branch_not_taken_is_kept_out_by_a_second_where() -> None:
-    """0 * inf of exp's own derivative is not caught: the argument has to be held back, as docs/corners.md says."""
+    """0 * inf of exp's own derivative is not caught: the argument is to be held back (docs/corners.md)."""
     x = leaf(np.array([1000.0, 1.0]))
     large = x > 10
     y = tn.where(large, x, tn.exp(tn.where(large, 0.0, x)))

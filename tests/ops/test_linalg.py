@@ -10,7 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tinynn as tn
-from tests.ops.checks import check_derivatives, check_float32, check_forward, check_layout, close, layouts, leaf, seeds, some
+from tests.ops.checks import (
+    check_derivatives,
+    check_float32,
+    check_forward,
+    check_layout,
+    close,
+    layouts,
+    leaf,
+    seeds,
+    some,
+)
 
 
 def normal(*shapes: tuple[int, ...], seed: int = 0) -> list[Any]:
@@ -19,10 +29,23 @@ def normal(*shapes: tuple[int, ...], seed: int = 0) -> list[Any]:
 
 
 MATMUL = [
-    ((3,), (3,)), ((2, 3), (3,)), ((3,), (3, 2)), ((2, 3), (3, 4)), ((5, 2, 3), (3, 4)), ((2, 3), (5, 3, 4)),
-    ((5, 2, 3), (5, 3, 4)), ((5, 1, 2, 3), (4, 3, 2)), ((3,), (5, 3, 2)), ((5, 2, 3), (3,)), ((1, 1), (1, 1)),
-    ((0, 3), (3, 2)), ((2, 0), (0, 3)), ((2, 3), (3, 0)), ((0, 2, 3), (3, 2)), ((0,), (0,)),
-]  # fmt: skip
+    ((3,), (3,)),
+    ((2, 3), (3,)),
+    ((3,), (3, 2)),
+    ((2, 3), (3, 4)),
+    ((5, 2, 3), (3, 4)),
+    ((2, 3), (5, 3, 4)),
+    ((5, 2, 3), (5, 3, 4)),
+    ((5, 1, 2, 3), (4, 3, 2)),
+    ((3,), (5, 3, 2)),
+    ((5, 2, 3), (3,)),
+    ((1, 1), (1, 1)),
+    ((0, 3), (3, 2)),
+    ((2, 0), (0, 3)),
+    ((2, 3), (3, 0)),
+    ((0, 2, 3), (3, 2)),
+    ((0,), (0,)),
+]
 
 
 @pytest.mark.parametrize("shapes", MATMUL, ids=str)
@@ -37,14 +60,28 @@ def test_matmul(shapes: Any) -> None:
 
 
 @some
-@given(n=st.integers(0, 3), k=st.integers(0, 3), m=st.integers(0, 3), how=st.tuples(layouts, layouts), seed=seeds)
+@given(
+    n=st.integers(0, 3), k=st.integers(0, 3), m=st.integers(0, 3), how=st.tuples(layouts, layouts), seed=seeds
+)
 def test_matmul_in_any_layout(n: int, k: int, m: int, how: tuple[str, str], seed: int) -> None:
     a, b = normal((n, k), (k, m), seed=seed)
     check_layout(tn.matmul, [a, b], list(how))
     check_layout(lambda x, y: tn.matmul(y.T, x.T), [a, b], list(how))
 
 
-@pytest.mark.parametrize("shapes", [((), ()), ((3,), ()), ((3,), (3,)), ((2, 3), (3,)), ((2, 3), (3, 4)), ((2, 3), (4, 3, 2)), ((5, 2, 3), (3, 4))], ids=str)
+@pytest.mark.parametrize(
+    "shapes",
+    [
+        ((), ()),
+        ((3,), ()),
+        ((3,), (3,)),
+        ((2, 3), (3,)),
+        ((2, 3), (3, 4)),
+        ((2, 3), (4, 3, 2)),
+        ((5, 2, 3), (3, 4)),
+    ],
+    ids=str,
+)
 def test_dot(shapes: Any) -> None:
     a, b = normal(*shapes)
     check_forward(tn.dot, np.dot, a, b)
@@ -58,13 +95,31 @@ def test_outer() -> None:
 
 
 EINSUM = {
-    "ij,jk->ik": ((2, 3), (3, 4)), "ij,jk": ((2, 3), (3, 4)), "ij->ji": ((2, 3),), "ij->": ((2, 3),), "ii": ((3, 3),),
-    "ii->i": ((3, 3),), "iij->j": ((3, 3, 2),), "iji->j": ((3, 2, 3),), "iiii->i": ((2, 2, 2, 2),), "i,j->ij": ((2,), (3,)),
-    "i,i": ((3,), (3,)), "ij,ij->i": ((2, 3), (2, 3)), "bij,bjk->bik": ((2, 3, 4), (2, 4, 2)), "ij,k->k": ((2, 3), (4,)),
-    "ij,jk,kl->il": ((2, 3), (3, 4), (4, 2)), "i,i,i->i": ((3,), (3,), (3,)), "ab,ac,ad->bcd": ((2, 3), (2, 2), (2, 4)),
-    "ab,bc,ca": ((2, 3), (3, 4), (4, 2)), "ii,ij,jk->k": ((2, 2), (2, 3), (3, 2)), "i,j,k,l->": ((2,), (3,), (2,), (2,)),
-    "ij,ij,ij->": ((2, 3), (2, 3), (2, 3)), ",i->i": ((), (3,)), "ij,j->i": ((0, 3), (3,)), "ij,j->i ": ((2, 0), (0,)),
-}  # fmt: skip
+    "ij,jk->ik": ((2, 3), (3, 4)),
+    "ij,jk": ((2, 3), (3, 4)),
+    "ij->ji": ((2, 3),),
+    "ij->": ((2, 3),),
+    "ii": ((3, 3),),
+    "ii->i": ((3, 3),),
+    "iij->j": ((3, 3, 2),),
+    "iji->j": ((3, 2, 3),),
+    "iiii->i": ((2, 2, 2, 2),),
+    "i,j->ij": ((2,), (3,)),
+    "i,i": ((3,), (3,)),
+    "ij,ij->i": ((2, 3), (2, 3)),
+    "bij,bjk->bik": ((2, 3, 4), (2, 4, 2)),
+    "ij,k->k": ((2, 3), (4,)),
+    "ij,jk,kl->il": ((2, 3), (3, 4), (4, 2)),
+    "i,i,i->i": ((3,), (3,), (3,)),
+    "ab,ac,ad->bcd": ((2, 3), (2, 2), (2, 4)),
+    "ab,bc,ca": ((2, 3), (3, 4), (4, 2)),
+    "ii,ij,jk->k": ((2, 2), (2, 3), (3, 2)),
+    "i,j,k,l->": ((2,), (3,), (2,), (2,)),
+    "ij,ij,ij->": ((2, 3), (2, 3), (2, 3)),
+    ",i->i": ((), (3,)),
+    "ij,j->i": ((0, 3), (3,)),
+    "ij,j->i ": ((2, 0), (0,)),
+}
 
 
 @pytest.mark.parametrize("subscripts", EINSUM)
@@ -113,11 +168,17 @@ def test_errors() -> None:
         tn.zeros(2, 3) @ tn.tensor(2.0)
     with pytest.raises(ValueError, match=r"in_features = 3.*\(5, 2\)"):
         tn.linear(tn.zeros(5, 2), tn.zeros(4, 3))
-    with pytest.raises(TypeError, match=r"x is float32 and the weight is float64.*x\.to\('float64'\).*model\.to\('float32'\)"):
+    with pytest.raises(
+        TypeError, match=r"x is float32 and the weight is float64.*x\.to\('float64'\).*model\.to\('float32'\)"
+    ):
         tn.linear(tn.zeros(5, 3, dtype="float32"), tn.zeros(4, 3))
     for subscripts, message in {
-        "...i,i": "ellipsis", "ij": "names 1 operands", "ijk,j": "does not fit operand 0", "ij,i": "stands for lengths",
-        "ij,j->x": "output", "ij,j->ii": "output",
-    }.items():  # fmt: skip
+        "...i,i": "ellipsis",
+        "ij": "names 1 operands",
+        "ijk,j": "does not fit operand 0",
+        "ij,i": "stands for lengths",
+        "ij,j->x": "output",
+        "ij,j->ii": "output",
+    }.items():
         with pytest.raises(ValueError, match=f"einsum.*{message}"):
             tn.einsum(subscripts, tn.zeros(2, 3), tn.zeros(3))

@@ -40,7 +40,10 @@ def composite_conv2d(x: Any, w: Any, b: Any) -> Any:
 
 def grouped_conv2d(x: Any, w: Any, b: Any) -> Any:
     halves = [
-        tn.einsum("ncijkl,ockl->noij", tn.windows(x[:, i : i + 1], (2, 2), (1, 1), (2, 1)), w[2 * i : 2 * i + 2]) for i in range(2)
+        tn.einsum(
+            "ncijkl,ockl->noij", tn.windows(x[:, i : i + 1], (2, 2), (1, 1), (2, 1)), w[2 * i : 2 * i + 2]
+        )
+        for i in range(2)
     ]
     return tn.concatenate(halves, 1) + b.reshape(1, -1, 1, 1)
 
@@ -51,38 +54,68 @@ def same(x: Any) -> Any:
 
 # name -> (primitive, composite, inputs)
 PAIRS: dict[str, tuple[Callable[..., Any], Callable[..., Any], tuple[Any, ...]]] = {
-    "layer_norm": (lambda x, w, b: layer_norm(x, (4,), w, b), composite_layer_norm, (normal(3, 4), normal(4), normal(4))),
-    "layer_norm of 3 axes": (lambda x, w, b: layer_norm(x, (4,), w, b), composite_layer_norm, (normal(2, 3, 4), normal(4), normal(4))),
-    "layer_norm plain": (lambda x: layer_norm(x, (4,)), lambda x: composite_layer_norm(x, 1.0, 0.0), (normal(3, 4),)),
-    "batch_norm": (lambda x, w, b: batch_norm(x, w, b)[0], composite_batch_norm, (normal(5, 3), normal(3), normal(3))),
-    "batch_norm of planes": (lambda x, w, b: batch_norm(x, w, b)[0], composite_batch_norm, (normal(2, 3, 2, 2), normal(3), normal(3))),
+    "layer_norm": (
+        lambda x, w, b: layer_norm(x, (4,), w, b),
+        composite_layer_norm,
+        (normal(3, 4), normal(4), normal(4)),
+    ),
+    "layer_norm of 3 axes": (
+        lambda x, w, b: layer_norm(x, (4,), w, b),
+        composite_layer_norm,
+        (normal(2, 3, 4), normal(4), normal(4)),
+    ),
+    "layer_norm plain": (
+        lambda x: layer_norm(x, (4,)),
+        lambda x: composite_layer_norm(x, 1.0, 0.0),
+        (normal(3, 4),),
+    ),
+    "batch_norm": (
+        lambda x, w, b: batch_norm(x, w, b)[0],
+        composite_batch_norm,
+        (normal(5, 3), normal(3), normal(3)),
+    ),
+    "batch_norm of planes": (
+        lambda x, w, b: batch_norm(x, w, b)[0],
+        composite_batch_norm,
+        (normal(2, 3, 2, 2), normal(3), normal(3)),
+    ),
     "softmax_cross_entropy": (
         lambda x: softmax_cross_entropy(x, LABELS),
         lambda x: -tn.take_along_axis(tn.log_softmax(x), LABELS[:, None], 1)[:, 0],
         (normal(4, 3),),
     ),
     "conv2d": (
-        lambda x, w, b: conv2d(x, w, b, stride=(2, 1), padding=(1, 0)), composite_conv2d,
+        lambda x, w, b: conv2d(x, w, b, stride=(2, 1), padding=(1, 0)),
+        composite_conv2d,
         (normal(2, 2, 4, 5), normal(3, 2, 2, 3), normal(3)),
     ),
     "conv2d grouped, dilated": (
-        lambda x, w, b: conv2d(x, w, b, dilation=(2, 1), groups=2), grouped_conv2d,
+        lambda x, w, b: conv2d(x, w, b, dilation=(2, 1), groups=2),
+        grouped_conv2d,
         (normal(2, 2, 4, 3), normal(4, 1, 2, 2), normal(4)),
     ),
     "max_pool2d": (
-        lambda x: max_pool2d(x, (2, 2)), lambda x: tn.max(tn.windows(x, (2, 2), (2, 2)), axis=(-2, -1)), (normal(2, 2, 4, 5),),
+        lambda x: max_pool2d(x, (2, 2)),
+        lambda x: tn.max(tn.windows(x, (2, 2), (2, 2)), axis=(-2, -1)),
+        (normal(2, 2, 4, 5),),
     ),
     "max_pool2d overlapping": (
-        lambda x: max_pool2d(x, (3, 2), (1, 1)), lambda x: tn.max(tn.windows(x, (3, 2)), axis=(-2, -1)), (normal(2, 1, 4, 4),),
+        lambda x: max_pool2d(x, (3, 2), (1, 1)),
+        lambda x: tn.max(tn.windows(x, (3, 2)), axis=(-2, -1)),
+        (normal(2, 1, 4, 4),),
     ),
     "max_pool2d padded": (
         lambda x: max_pool2d(x, (2, 2), (2, 2), (1, 1)),
-        lambda x: tn.max(tn.windows(tn.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1)), -np.inf), (2, 2), (2, 2)), axis=(-2, -1)),
+        lambda x: tn.max(
+            tn.windows(tn.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1)), -np.inf), (2, 2), (2, 2)), axis=(-2, -1)
+        ),
         (normal(1, 2, 4, 4),),
     ),
     "avg_pool2d": (
         lambda x: avg_pool2d(x, (2, 3), (1, 2), (1, 1)),
-        lambda x: tn.mean(tn.windows(tn.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1))), (2, 3), (1, 2)), axis=(-2, -1)),
+        lambda x: tn.mean(
+            tn.windows(tn.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1))), (2, 3), (1, 2)), axis=(-2, -1)
+        ),
         (normal(2, 2, 3, 4),),
     ),
     "silu": (tn.silu, lambda x: x * tn.sigmoid(x), (normal(7),)),
@@ -92,7 +125,7 @@ PAIRS: dict[str, tuple[Callable[..., Any], Callable[..., Any], tuple[Any, ...]]]
     "sigmoid": (tn.sigmoid, lambda x: 1 / (1 + tn.exp(-x)), (normal(7),)),
     "normal_cdf": (tn.ops.elementwise.normal_cdf, lambda x: 0.5 * (1 + tn.erf(x * 0.5**0.5)), (normal(7),)),
     "square": (tn.square, lambda x: x * x, (normal(7),)),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", PAIRS)
@@ -106,7 +139,16 @@ def test_primitive_is_its_composite(name: str) -> None:
         first = tn.grad(y, leaves, cotangent, create_graph=True)
         penalty = sum((g * g).sum() for g in first)
         second = tn.grad(penalty, [*leaves, cotangent], allow_unused=True, create_graph=True)
-        results.append([y, *first, *[tn.zeros_like(x) if g is None else g for x, g in zip([*leaves, cotangent], second, strict=True)]])
+        results.append(
+            [
+                y,
+                *first,
+                *[
+                    tn.zeros_like(x) if g is None else g
+                    for x, g in zip([*leaves, cotangent], second, strict=True)
+                ],
+            ]
+        )
     for a, b in zip(*results, strict=True):
         close(a, b, rtol=1e-9, atol=1e-11)
 
@@ -167,8 +209,16 @@ def test_errors() -> None:
     for call, error, message in [
         (lambda: conv2d(tn.zeros(1, 2, 3), tn.zeros(1, 2, 2, 2)), ValueError, "conv2d: x must be"),
         (lambda: conv2d(tn.zeros(1, 2, 3, 3), tn.zeros(1, 3, 2, 2)), ValueError, "conv2d: x has 2 channels"),
-        (lambda: conv2d(tn.zeros(1, 2, 3, 3), tn.zeros(1, 2, 4, 4)), ValueError, "larger than the padded plane"),
-        (lambda: conv2d(tn.zeros(1, 2, 3, 3, dtype="float32"), tn.zeros(1, 2, 2, 2)), TypeError, "float32.*float64"),
+        (
+            lambda: conv2d(tn.zeros(1, 2, 3, 3), tn.zeros(1, 2, 4, 4)),
+            ValueError,
+            "larger than the padded plane",
+        ),
+        (
+            lambda: conv2d(tn.zeros(1, 2, 3, 3, dtype="float32"), tn.zeros(1, 2, 2, 2)),
+            TypeError,
+            "float32.*float64",
+        ),
         (lambda: max_pool2d(tn.zeros(3, 3), (2, 2)), ValueError, "max_pool2d: x must be"),
         (lambda: max_pool2d(tn.zeros(1, 1, 3, 3), (4, 4)), ValueError, "larger than"),
         (lambda: avg_pool2d(tn.zeros(1, 1, 3, 3), (2, 2), padding=(2, 2)), ValueError, "half"),

@@ -13,7 +13,17 @@ from hypothesis.extra import numpy as hnp
 from scipy import special
 
 import tinynn as tn
-from tests.ops.checks import check_derivatives, check_float32, check_forward, check_layout, close, few, layouts, leaf, seeds
+from tests.ops.checks import (
+    check_derivatives,
+    check_float32,
+    check_forward,
+    check_layout,
+    close,
+    few,
+    layouts,
+    leaf,
+    seeds,
+)
 
 
 def spread(rng: np.random.Generator, shape: tuple[int, ...]) -> Any:
@@ -131,7 +141,9 @@ def test_where_the_extremes_are(problem: Any) -> None:
         np.testing.assert_array_equal(y.array, reference(x, **options))
         assert y.node is None
         assert y.dtype.kind == "i"
-        np.testing.assert_array_equal(f(tn.Tensor(np.round(x)), **options).array, reference(np.round(x), **options))
+        np.testing.assert_array_equal(
+            f(tn.Tensor(np.round(x)), **options).array, reference(np.round(x), **options)
+        )
 
 
 @few
@@ -157,7 +169,10 @@ def test_prod_with_zeros(zeros: int) -> None:
     close(tn.grad(tn.prod(t), t), wanted)
 
 
-@pytest.mark.parametrize("f", [tn.sum, tn.mean, tn.max, tn.min, tn.prod, tn.var, tn.std, tn.logsumexp, tn.norm, tn.argmax, tn.cumsum])
+@pytest.mark.parametrize(
+    "f",
+    [tn.sum, tn.mean, tn.max, tn.min, tn.prod, tn.var, tn.std, tn.logsumexp, tn.norm, tn.argmax, tn.cumsum],
+)
 def test_wrong_axes(f: Any) -> None:
     x = tn.zeros(2, 3)
     with pytest.raises(np.exceptions.AxisError, match="axis 2 is out of bounds"):

@@ -12,7 +12,17 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import tinynn as tn
-from tests.ops.checks import LAYOUTS, check_derivatives, check_float32, check_forward, check_layout, close, leaf, seeds, some
+from tests.ops.checks import (
+    LAYOUTS,
+    check_derivatives,
+    check_float32,
+    check_forward,
+    check_layout,
+    close,
+    leaf,
+    seeds,
+    some,
+)
 
 X = np.arange(24.0).reshape(2, 3, 4) * 0.3 - 2.0
 ONES = X.reshape(2, 1, 12, 1)
@@ -35,18 +45,50 @@ MOVES: dict[str, tuple[Move, Move, tuple[Any, ...]]] = {
     "squeeze two": (lambda x: tn.squeeze(x, (1, 3)), lambda x: np.squeeze(x, (1, 3)), (ONES,)),
     "expand_dims": (lambda x: tn.expand_dims(x, -1), lambda x: np.expand_dims(x, -1), (X,)),
     "expand_dims two": (lambda x: tn.expand_dims(x, (0, 2)), lambda x: np.expand_dims(x, (0, 2)), (X,)),
-    "broadcast_to": (lambda x: tn.broadcast_to(x, (2, 5, 3)), lambda x: np.broadcast_to(x, (2, 5, 3)), (X[0, :1, :3],)),
+    "broadcast_to": (
+        lambda x: tn.broadcast_to(x, (2, 5, 3)),
+        lambda x: np.broadcast_to(x, (2, 5, 3)),
+        (X[0, :1, :3],),
+    ),
     "broadcast scalar": (lambda x: tn.broadcast_to(x, 3), lambda x: np.broadcast_to(x, 3), (np.array(2.0),)),
-    "broadcast to none": (lambda x: tn.broadcast_to(x, (0, 3)), lambda x: np.broadcast_to(x, (0, 3)), (np.ones(3),)),
-    "concatenate": (lambda a, b: tn.concatenate([a, b], axis=-1), lambda a, b: np.concatenate([a, b], -1), (X, X[..., :2])),
-    "concatenate flat": (lambda a, b: tn.concatenate([a, b], axis=None), lambda a, b: np.concatenate([a, b], None), (X, X[0])),
+    "broadcast to none": (
+        lambda x: tn.broadcast_to(x, (0, 3)),
+        lambda x: np.broadcast_to(x, (0, 3)),
+        (np.ones(3),),
+    ),
+    "concatenate": (
+        lambda a, b: tn.concatenate([a, b], axis=-1),
+        lambda a, b: np.concatenate([a, b], -1),
+        (X, X[..., :2]),
+    ),
+    "concatenate flat": (
+        lambda a, b: tn.concatenate([a, b], axis=None),
+        lambda a, b: np.concatenate([a, b], None),
+        (X, X[0]),
+    ),
     "concatenate itself": (lambda a: tn.concatenate([a, a, a]), lambda a: np.concatenate([a, a, a]), (X,)),
-    "concatenate a constant": (lambda a: tn.concatenate([X, a], 0), lambda a: np.concatenate([X, a], 0), (X,)),
+    "concatenate a constant": (
+        lambda a: tn.concatenate([X, a], 0),
+        lambda a: np.concatenate([X, a], 0),
+        (X,),
+    ),
     "stack": (lambda a, b: tn.stack([a, b], axis=-1), lambda a, b: np.stack([a, b], -1), (X, X + 1)),
-    "stack scalars": (lambda a, b: tn.stack([a, b]), lambda a, b: np.stack([a, b]), (np.array(1.0), np.array(2.0))),
+    "stack scalars": (
+        lambda a, b: tn.stack([a, b]),
+        lambda a, b: np.stack([a, b]),
+        (np.array(1.0), np.array(2.0)),
+    ),
     "split": (lambda x: tn.split(x, 2, axis=2)[1], lambda x: np.split(x, 2, axis=2)[1], (X,)),
-    "split places": (lambda x: tn.split(x, [1, 1, 3], axis=-1)[2], lambda x: np.split(x, [1, 1, 3], axis=-1)[2], (X,)),
-    "split empty part": (lambda x: tn.split(x, [1, 1], axis=-1)[1], lambda x: np.split(x, [1, 1], axis=-1)[1], (X,)),
+    "split places": (
+        lambda x: tn.split(x, [1, 1, 3], axis=-1)[2],
+        lambda x: np.split(x, [1, 1, 3], axis=-1)[2],
+        (X,),
+    ),
+    "split empty part": (
+        lambda x: tn.split(x, [1, 1], axis=-1)[1],
+        lambda x: np.split(x, [1, 1], axis=-1)[1],
+        (X,),
+    ),
     "pad": (lambda x: tn.pad(x, 1), lambda x: np.pad(x, 1), (X,)),
     "pad value": (
         lambda x: tn.pad(x, ((0, 1), (2, 0), (1, 1)), 7.0),
@@ -97,7 +139,9 @@ def test_moves(name: str) -> None:
 @some
 @given(data=st.data(), seed=seeds)
 def test_reductions_undo_broadcasting(data: Any, seed: int) -> None:
-    small, wide = data.draw(hnp.mutually_broadcastable_shapes(num_shapes=2, max_dims=4, min_side=0, max_side=3)).input_shapes
+    small, wide = data.draw(
+        hnp.mutually_broadcastable_shapes(num_shapes=2, max_dims=4, min_side=0, max_side=3)
+    ).input_shapes
     shape = np.broadcast_shapes(small, wide)
     x = np.random.default_rng(seed).standard_normal(small)
     close(tn.broadcast_to(leaf(x), shape), np.broadcast_to(x, shape))

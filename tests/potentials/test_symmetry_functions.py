@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -253,3 +256,26 @@ def test_a_neighbor_that_crosses_the_cutoff_causes_no_jump():
         for d in (-1e-6, 1e-6)
     )
     np.testing.assert_allclose(inside, outside, atol=1e-11)
+
+
+def test_numba_is_imported_when_it_is_needed():
+    code = "import sys, tinynn.potentials; assert 'numba' not in sys.modules and 'scipy' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_one_thread_and_two_agree_exactly():
+    numba = pytest.importorskip("numba")
+    if numba.config.NUMBA_NUM_THREADS < 2:
+        pytest.skip("one thread is all there is")
+    functions = SymmetryFunctions(FUNCTIONS)
+    o2 = molecules(400, seed=6)
+    results = []
+    for threads in (1, 2):
+        before = numba.get_num_threads()
+        numba.set_num_threads(threads)
+        try:
+            results.append(functions.compute(o2, ["O", "O"], **SURFACE))
+        finally:
+            numba.set_num_threads(before)
+    for one, two in zip(*results):
+        np.testing.assert_array_equal(one, two)

@@ -73,8 +73,8 @@ def describe(array: Any) -> str:
 _warned: set[str] = set()
 
 
-def warn_once(message: str, category: type[Warning]) -> None:
-    """Warn the first time that this message is given in a process."""
-    if message not in _warned:
-        _warned.add(message)
+def warn_once(message: str, category: type[Warning], key: str | None = None) -> None:
+    """Warn the first time in a process that this message (or one with the same key) is given."""
+    if (key or message) not in _warned:
+        _warned.add(key or message)
         warnings.warn(message, category, stacklevel=4)

@@ -1,8 +1,9 @@
 """Record one run of a function, the walk back and the assignments included, as a list of instructions.
 
-Every operation passes `tinynn.autodiff.apply`, so recording is appending to a list there. While it is on, the walk
-back runs the gradient formulas on Tensors too, and optimizers step by their formulas, so that forward, backward and
-update land in one list. Each array gets a number, its *register*, when it is first seen:
+Every operation passes `tinynn.autodiff.apply`, so recording is appending to a list there. While it is on,
+the walk back runs the gradient formulas on Tensors too, and optimizers step by their formulas, so that
+forward, backward and update land in one list. Each array gets a number, its *register*, when it is first
+seen:
 
 * an argument of the function: given anew at every run;
 * what an instruction computed;
@@ -138,8 +139,9 @@ def record(function: Callable[..., Any], *arguments: Any) -> Program:
 
     Parameters
     ----------
-    function : computes with the library's operations on Tensors; may call ``backward()`` and ``optimizer.step()``
-    arguments : tensors to record with; their shapes hold for all runs. The rest are constants
+    function : computes with the library's operations on Tensors; may call ``backward()`` and
+    ``optimizer.step()`` arguments : tensors to record with; their shapes hold for all runs. The rest are
+        constants
 
     Returns
     -------
@@ -147,8 +149,9 @@ def record(function: Callable[..., Any], *arguments: Any) -> Program:
 
     Notes
     -----
-    Python numbers that the function read (a learning rate), the choices that it made, and random numbers drawn are
-    as they were in the recorded run. The run that is recorded is a real one: parameters are updated by it.
+    Python numbers that the function read (a learning rate), the choices that it made, and random numbers
+    drawn are as they were in the recorded run. The run that is recorded is a real one: parameters are
+    updated by it.
 
     Examples
     --------

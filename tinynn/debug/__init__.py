@@ -11,4 +11,12 @@ from tinynn.debug.draw import draw
 from tinynn.debug.explain import explain
 from tinynn.debug.gradcheck import GradcheckError, gradcheck, gradgradcheck
 
-__all__ = ["AnomalyError", "GradcheckError", "detect_anomaly", "draw", "explain", "gradcheck", "gradgradcheck"]
+__all__ = [
+    "AnomalyError",
+    "GradcheckError",
+    "detect_anomaly",
+    "draw",
+    "explain",
+    "gradcheck",
+    "gradgradcheck",
+]

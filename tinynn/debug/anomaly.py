@@ -21,9 +21,10 @@ class AnomalyError(FloatingPointError):
 class detect_anomaly:
     """Watch every operation and every gradient in a block, and raise at the first number that is not finite.
 
-    Nodes recorded inside remember the user's line (``node.made_at``), so that a backward error names the line of the
-    forward pass. The error's traceback ends in the user's own frame: a debugger (``python -m pdb``,
-    ``pytest --pdb``) opens there, with the variables that went in. Costs about one more pass over each array.
+    Nodes recorded inside remember the user's line (``node.made_at``), so that a backward error names the
+    line of the forward pass. The error's traceback ends in the user's own frame: a debugger (``python -m
+    pdb``, ``pytest --pdb``) opens there, with the variables that went in. Costs about one more pass over
+    each array.
 
     Parameters
     ----------
@@ -57,7 +58,9 @@ class detect_anomaly:
             context.__enter__()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         block, errstate = self._entered.pop()
         errstate.__exit__(None, None, None)
         # The block is left in good order; the error passes on by itself afterwards.
@@ -82,7 +85,8 @@ class _Watch:
             arrays = [getattr(x, "array", x) for x in inputs]
             names = (*op.inputs, *[op.inputs[-1]] * len(arrays))
             given = ", ".join(
-                f"{name} {describe(array)}" + (f" (has {bad} already)" if (bad := self._trouble(array)) else "")
+                f"{name} {describe(array)}"
+                + (f" (has {bad} already)" if (bad := self._trouble(array)) else "")
                 for name, array in zip(names, arrays, strict=False)
             )
             raise AnomalyError(
@@ -93,9 +97,13 @@ class _Watch:
         if trouble := self._trouble(getattr(gradient, "array", gradient)):
             op = node.op
             name = op.inputs[min(i, len(op.inputs) - 1)]
-            saved = ", ".join(f"{key} {describe(getattr(a, 'array', a))}" for key, a in (node.saved or {}).items())
-            where = f"the operation was recorded at {node.made_at}" if node.made_at else (
-                "the operation was recorded outside detect_anomaly(), so its line is not known"
+            saved = ", ".join(
+                f"{key} {describe(getattr(a, 'array', a))}" for key, a in (node.saved or {}).items()
+            )
+            where = (
+                f"the operation was recorded at {node.made_at}"
+                if node.made_at
+                else ("the operation was recorded outside detect_anomaly(), so its line is not known")
             )
             raise AnomalyError(
                 f"backward: {type(op).__name__}.grad_{name} produced {trouble} in the gradient of its input {i}, of shape "
@@ -103,8 +111,10 @@ class _Watch:
             )
 
     def assigned(self, tensor: Tensor, value: Any) -> None:
-        if trouble := self._trouble(getattr(value, "array", value)):
-            raise AnomalyError(f"assign_: {trouble} in the new value of {tensor.describe()}; at {autodiff.user_line()}")
+        if trouble := self._trouble(tensor.array):
+            raise AnomalyError(
+                f"assign_: {trouble} in the new value of {tensor.describe()}; at {autodiff.user_line()}"
+            )
 
     def _trouble(self, array: Any) -> str:
         """``"2 nan, 1 inf"``, or an empty string."""

@@ -19,8 +19,9 @@ def draw(loss: Tensor, path: str | os.PathLike[str] | None = None, names: Any = 
     Parameters
     ----------
     loss : the tensor
-    path : where to write it: ``.dot`` or ``.gv`` for the text, ``.png``, ``.svg`` or ``.pdf`` for a picture (by
-        Matplotlib: good for some dozens of operations; for more, give the text to Graphviz). None: nowhere.
+    path : where to write it: ``.dot`` or ``.gv`` for the text, ``.png``, ``.svg`` or ``.pdf`` for a picture
+        (by Matplotlib: good for some dozens of operations; for more, give the text to Graphviz). None:
+        nowhere.
     names : a module, or a dict from name to tensor: what to call the leaves
 
     Returns
@@ -50,7 +51,9 @@ def draw(loss: Tensor, path: str | os.PathLike[str] | None = None, names: Any = 
     }
     """
     if loss.node is None:
-        raise GraphError(f"draw: {loss.describe()} does not depend on anything with requires_grad=True, there is no graph")
+        raise GraphError(
+            f"draw: {loss.describe()} does not depend on anything with requires_grad=True, there is no graph"
+        )
     nodes = reachable(loss.node)[::-1]
     leaves = name_leaves(nodes, names)
     text = _dot(nodes, leaves, loss.node)
@@ -62,7 +65,9 @@ def draw(loss: Tensor, path: str | os.PathLike[str] | None = None, names: Any = 
         elif ending in PICTURES:
             _picture(nodes, leaves, loss.node, path)
         else:
-            raise ValueError(f"draw: {os.fspath(path)!r} ends in {ending!r}; choose one of {', '.join(TEXTS + PICTURES)}")
+            raise ValueError(
+                f"draw: {os.fspath(path)!r} ends in {ending!r}; choose one of {', '.join(TEXTS + PICTURES)}"
+            )
     return text
 
 
@@ -113,6 +118,7 @@ def _places(nodes: list[Node]) -> dict[Node, tuple[float, float]]:
         columns.setdefault(column[node], []).append(node)
     height: dict[Node, float] = {}
     for _, members in sorted(columns.items()):
+
         def wish(node: Node) -> float:
             inputs = [height[parent] for parent in node.parents if parent in height]
             return sum(inputs) / len(inputs) if inputs else 1.0  # leaves below the path they join
@@ -129,7 +135,9 @@ def _picture(nodes: list[Node], leaves: dict[Node, str], end: Node, path: Any) -
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise ImportError("draw: pictures need Matplotlib (pip install matplotlib); the .dot text needs nothing") from error
+        raise ImportError(
+            "draw: pictures need Matplotlib (pip install matplotlib); the .dot text needs nothing"
+        ) from error
     places = _places(nodes)
     width = 1 + max(x for x, _ in places.values())
     rows = 1 + 2 * max(abs(y) for _, y in places.values())
@@ -139,21 +147,39 @@ def _picture(nodes: list[Node], leaves: dict[Node, str], end: Node, path: Any) -
     axes.set_axis_off()
     axes.set_xlim(-0.6, width - 0.4)
     axes.set_ylim(-rows / 2 - 0.2, rows / 2 + 0.2)
-    joined: dict[tuple[Node, Node], list[str]] = {}  # x * x has two edges between the same two nodes: one arrow
+    joined: dict[
+        tuple[Node, Node], list[str]
+    ] = {}  # x * x has two edges between the same two nodes: one arrow
     for start, stop, name in _edges(nodes):
         joined.setdefault((start, stop), []).append(name)
     for (start, stop), labels in joined.items():
         (x0, y0), (x1, y1), name = places[start], places[stop], ", ".join(labels)
         axes.annotate(
-            "", (x1, y1), (x0, y0), arrowprops={"arrowstyle": "->", "color": "0.5", "shrinkA": 22, "shrinkB": 22, "lw": 0.9}
+            "",
+            (x1, y1),
+            (x0, y0),
+            arrowprops={"arrowstyle": "->", "color": "0.5", "shrinkA": 22, "shrinkB": 22, "lw": 0.9},
         )
         if name:
-            axes.text(0.4 * x0 + 0.6 * x1, 0.4 * y0 + 0.6 * y1, name, fontsize=7, color="0.35", ha="center", va="center")
+            axes.text(
+                0.4 * x0 + 0.6 * x1,
+                0.4 * y0 + 0.6 * y1,
+                name,
+                fontsize=7,
+                color="0.35",
+                ha="center",
+                va="center",
+            )
     for node, (x, y) in places.items():
         colour = "#cfe8cf" if node in leaves else "#f4d9c6" if node is end else "white"
         shape = "square" if node in leaves else "round"
         axes.text(
-            x, y, _label(node, leaves), fontsize=8, ha="center", va="center",
+            x,
+            y,
+            _label(node, leaves),
+            fontsize=8,
+            ha="center",
+            va="center",
             bbox={"boxstyle": f"{shape},pad=0.35", "facecolor": colour, "edgecolor": "0.3"},
-        )  # fmt: skip
+        )
     figure.savefig(path, dpi=150)

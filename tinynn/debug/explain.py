@@ -13,9 +13,9 @@ from tinynn.tensor import Tensor
 def explain(loss: Tensor, names: Any = None) -> str:
     """What ``loss.backward()`` will do: one line per operation, in the order in which it visits them.
 
-    Each line gives the operation's number, its output's shape, and for each input that gets a gradient the formula, the
-    saved arrays that the formula reads, and where the result goes. The last lines list the leaves that end up with
-    a gradient, and the memory that the graph keeps alive.
+    Each line gives the operation's number, its output's shape, and for each input that gets a gradient the
+    formula, the saved arrays that the formula reads, and where the result goes. The last lines list the
+    leaves that end up with a gradient, and the memory that the graph keeps alive.
 
     Parameters
     ----------
@@ -40,7 +40,9 @@ def explain(loss: Tensor, names: Any = None) -> str:
     kept alive until then: 1 array, 16 B, of which 16 B are the leaves' own
     """
     if loss.node is None:
-        raise GraphError(f"explain: {loss.describe()} does not depend on anything with requires_grad=True, there is no graph")
+        raise GraphError(
+            f"explain: {loss.describe()} does not depend on anything with requires_grad=True, there is no graph"
+        )
     order = reachable(loss.node)
     leaf_names = name_leaves(order, names)
     numbers = {node: str(k) for k, node in enumerate((n for n in reversed(order) if n.parents), start=1)}
@@ -53,7 +55,9 @@ def explain(loss: Tensor, names: Any = None) -> str:
         for _, parent in _differentiated(node):
             if parent in arrivals:
                 arrivals[parent] += 1
-        rows.append((called[node], type(node.op).__name__, str(node.shape), formulas or ["(nothing to pass on)"]))
+        rows.append(
+            (called[node], type(node.op).__name__, str(node.shape), formulas or ["(nothing to pass on)"])
+        )
 
     width, kinds, shapes = (max([len(row[k]) for row in rows], default=0) for k in range(3))
     kinds, shapes = max(kinds, 10), max(shapes, 6)
@@ -91,7 +95,11 @@ def name_leaves(nodes: list[Node], names: Any) -> dict[Node, str]:
 
 def _differentiated(node: Node) -> list[tuple[int, Node]]:
     """The inputs whose gradient formula will run."""
-    return [(i, parent) for i, parent in enumerate(node.parents) if parent is not None and node.op.rules[i] is not None]
+    return [
+        (i, parent)
+        for i, parent in enumerate(node.parents)
+        if parent is not None and node.op.rules[i] is not None
+    ]
 
 
 def _formula(node: Node, i: int) -> str:
@@ -128,7 +136,9 @@ def _leaves_line(leaf_names: dict[Node, str], arrivals: dict[Node, int]) -> str:
     parts = []
     for node, name in leaf_names.items():
         times = arrivals[node]
-        parts.append(f"{name} {node.shape}" + (f", arriving from {times} places and added up" if times > 1 else ""))
+        parts.append(
+            f"{name} {node.shape}" + (f", arriving from {times} places and added up" if times > 1 else "")
+        )
     return f"gradients end up in {len(parts)} lea{'f' if len(parts) == 1 else 'ves'}: {'; '.join(parts)}"
 
 
@@ -145,9 +155,8 @@ def _memory_line(nodes: list[Node]) -> str:
     theirs = {id(_owner(tensor.array)) for tensor in leaves if tensor is not None}
     total = sum(array.nbytes for array in owned.values())
     own = sum(array.nbytes for key, array in owned.items() if key in theirs)
-    return (
-        f"kept alive until then: {len(owned)} array{'s' * (len(owned) != 1)}, {in_bytes(total)}"
-        + (f", of which {in_bytes(own)} are the leaves' own" if own else "")
+    return f"kept alive until then: {len(owned)} array{'s' * (len(owned) != 1)}, {in_bytes(total)}" + (
+        f", of which {in_bytes(own)} are the leaves' own" if own else ""
     )
 
 

@@ -1,14 +1,15 @@
 """Derivatives held against finite differences, in random directions, in both modes and to second order.
 
-For a function f, a direction v of its input and a direction u of its output, the number u . J v can be had in three
-ways, which must agree:
+For a function f, a direction v of its input and a direction u of its output, the number u . J v can be had
+in three ways, which must agree:
 
 * finite differences of f along v, then the product with u;
 * forward mode: J v, then the product with u;
 * reverse mode: u J, then the product with v.
 
-A random direction meets every entry of the Jacobian at once: a wrong entry stays hidden only by chance of measure
-zero. Where the numbers differ, the check goes on to find the element to blame, one unit vector at a time.
+A random direction meets every entry of the Jacobian at once: a wrong entry stays hidden only by chance of
+measure zero. Where the numbers differ, the check goes on to find the element to blame, one unit vector at a
+time.
 """
 
 from __future__ import annotations
@@ -41,8 +42,8 @@ def gradcheck(
 ) -> bool:
     """Check reverse mode and forward mode of ``function`` against central differences.
 
-    The differences are of fourth order, (8 (f(h) - f(-h)) - (f(2h) - f(-2h))) / 12h, so that in float64 they are
-    good to about ten digits. All is done in float64.
+    The differences are of fourth order, (8 (f(h) - f(-h)) - (f(2h) - f(-2h))) / 12h, so that in float64 they
+    are good to about ten digits. All is done in float64.
 
     Parameters
     ----------
@@ -69,8 +70,8 @@ def gradcheck(
     Examples
     --------
     >>> import tinynn
-    >>> tinynn.debug.gradcheck(lambda x, y: (x * y).tanh(), tinynn.tensor([0.5, 2.0]), tinynn.tensor(0.3), order=2)
-    True
+    >>> tinynn.debug.gradcheck(lambda x, y: (x * y).tanh(), tinynn.tensor([0.5, 2.0]), tinynn.tensor(0.3),
+    order=2) True
     """
     problem = _Problem(function, inputs, rtol, atol, step)
     generator = np.random.default_rng(seed)
@@ -80,7 +81,14 @@ def gradcheck(
             problem.compare_along(i, v, generator, forward_mode)
     if order > 1:
         gradgradcheck(
-            function, *inputs, forward_mode=forward_mode, directions=directions, step=step, rtol=rtol, atol=atol, seed=seed + 1
+            function,
+            *inputs,
+            forward_mode=forward_mode,
+            directions=directions,
+            step=step,
+            rtol=rtol,
+            atol=atol,
+            seed=seed + 1,
         )
     return True
 
@@ -88,8 +96,8 @@ def gradcheck(
 def gradgradcheck(function: Callable[..., Any], *inputs: Any, seed: int = 0, **options: Any) -> bool:
     """Check second derivatives: `gradcheck` of (inputs, u) -> u J, the reverse mode of ``function`` itself.
 
-    Takes the options of `gradcheck`. The cotangents u are inputs like the others, so that the dependence of the
-    gradient formulas on what comes from above is checked as well.
+    Takes the options of `gradcheck`. The cotangents u are inputs like the others, so that the dependence of
+    the gradient formulas on what comes from above is checked as well.
 
     Examples
     --------
@@ -125,14 +133,23 @@ class _Problem:
     """A function with its inputs in float64, and the three ways to its derivatives."""
 
     def __init__(
-        self, function: Callable[..., Any], inputs: Sequence[Any], rtol: float = 0.0, atol: float = 0.0, step: float = 0.0
+        self,
+        function: Callable[..., Any],
+        inputs: Sequence[Any],
+        rtol: float = 0.0,
+        atol: float = 0.0,
+        step: float = 0.0,
     ) -> None:
         self.function = function
         self.inputs = [_to_float64(x) for x in inputs]
-        self.differentiable = [i for i, x in enumerate(self.inputs) if isinstance(x, np.ndarray) and x.dtype.kind == "f"]
+        self.differentiable = [
+            i for i, x in enumerate(self.inputs) if isinstance(x, np.ndarray) and x.dtype.kind == "f"
+        ]
         self.rtol, self.atol, self.step = rtol, atol, step
         if not self.differentiable:
-            raise TypeError("gradcheck: no input is of floating-point numbers, there is nothing to differentiate")
+            raise TypeError(
+                "gradcheck: no input is of floating-point numbers, there is nothing to differentiate"
+            )
 
     def run(self, inputs: Sequence[Any]) -> list[Array]:
         """The values of the function."""
@@ -150,7 +167,10 @@ class _Problem:
             return [np.zeros(x.shape) for x in chosen]
         outs, seeds = zip(*pairs, strict=True)
         found = func.gradients(outs, chosen, seeds, allow_unused=True)
-        return [np.zeros(x.shape) if g is None else np.asarray(g.array) for x, g in zip(chosen, found, strict=True)]
+        return [
+            np.zeros(x.shape) if g is None else np.asarray(g.array)
+            for x, g in zip(chosen, found, strict=True)
+        ]
 
     def forward(self, i: int, v: Array) -> list[Array]:
         """J v, by forward accumulation."""
@@ -180,19 +200,25 @@ class _Problem:
         if forward_mode:
             for k, (e, t) in enumerate(zip(expected, self.forward(i, v), strict=True)):
                 if e.shape != t.shape:
-                    raise GradcheckError(f"forward mode, input {i}: the tangent of output {k} has shape {t.shape}, the output {e.shape}")
+                    raise GradcheckError(
+                        f"forward mode, input {i}: the tangent of output {k} has shape {t.shape}, "
+                        f"the output {e.shape}"
+                    )
                 wrong = ~self._close(e, t)
                 if wrong.any():
                     where = tuple(int(n) for n in np.argwhere(wrong)[0])
                     raise GradcheckError(
                         f"forward mode, along a random direction of input {i} (shape {v.shape}): "
-                        f"element {where} of output {k} moves by {e[where]:.10g} (finite differences), but jvp gave {t[where]:.10g}; "
+                        f"element {where} of output {k} moves by {e[where]:.10g} (finite differences), "
+                        f"but jvp gave {t[where]:.10g}; "
                         f"{int(wrong.sum())} of {wrong.size} elements are wrong"
                     )
         cotangents = [generator.standard_normal(e.shape) for e in expected]
         gradient = self.reverse(cotangents)[self.differentiable.index(i)]
         if gradient.shape != v.shape:
-            raise GradcheckError(f"reverse mode: the gradient of input {i} has shape {gradient.shape}, the input {v.shape}")
+            raise GradcheckError(
+                f"reverse mode: the gradient of input {i} has shape {gradient.shape}, the input {v.shape}"
+            )
         products = [u * e for u, e in zip(cotangents, expected, strict=True)]
         wanted, got = sum(float(p.sum()) for p in products), float((gradient * v).sum())
         # sums of terms that cancel are as uncertain as their largest terms

@@ -1,11 +1,11 @@
 """The loops of batch normalisation, for the two shapes that an array (N, C, L) can have.
 
 *planes*: L is long (images). The array is read as N * C rows of L values; row r belongs to channel r % C.
-*columns*: L is short, or 1 (a matrix of features). The array is read as N rows of C * L columns, and the loops run
-along a row, so that neighbouring columns share a vector register.
+*columns*: L is short, or 1 (a matrix of features). The array is read as N rows of C * L columns, and the
+loops run along a row, so that neighbouring columns share a vector register.
 
-Each kernel works on a range of items, which threads can share. Reductions write one slot per chunk of rows, in
-float64; the slots are combined in ``normalization``.
+Each kernel works on a range of items, which threads can share. Reductions write one slot per chunk of rows,
+in float64; the slots are combined in ``normalization``.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ __all__ = [
     "columns_moments",
     "columns_normalise",
     "columns_sums",
+    "finish_moments",
+    "finish_sums",
     "planes_dx",
     "planes_moments",
     "planes_normalise",
@@ -34,7 +36,7 @@ Array = NDArray[Any]
 REDUCE = {"error_model": "numpy", "fastmath": {"contract", "nsz", "arcp", "reassoc"}, "forceinline": True}
 LOOP = {"error_model": "numpy", "fastmath": {"contract", "nsz", "arcp"}, "nogil": True}
 
-_BLOCK = 16384  # elements of a matrix that are read twice while they are in the cache
+_BLOCK = 32768  # elements of a matrix that are read twice while they are in the cache
 
 
 @njit(cache=True, **REDUCE)
@@ -48,7 +50,7 @@ def row_sum(x: Array, row: int) -> Any:
 
 @njit(cache=True, **REDUCE)
 def row_moments(x: Array, row: int, centre: Any) -> tuple[Any, Any]:
-    """Return sum_j d and sum_j d**2 for d = x[row, j] - centre; the first is what rounding left in the centre."""
+    """Return sum_j d and sum_j d**2 for d = x[row, j] - centre; the first is what the centre is off by."""
     first, second = x.dtype.type(0), x.dtype.type(0)
     for j in range(x.shape[1]):
         d = x[row, j] - centre
@@ -58,13 +60,14 @@ def row_moments(x: Array, row: int, centre: Any) -> tuple[Any, Any]:
 
 
 @njit(cache=True, **LOOP)
-def planes_moments(first: int, last: int, size: int, x: Array, channels: int, means: Array, squares: Array) -> None:
+def planes_moments(first: int, last: int, size: int, x: Array, means: Array, squares: Array) -> None:
     """For chunks of ``size`` samples: the mean of each channel and the sum of squares about it.
 
     A row with mean b and sum of squares q joins a set of n values with mean a (Chan, k = values in a row)::
 
         d = b - a,    a += d * k / (n + k),    squares += q + d**2 * n * k / (n + k)
     """
+    channels = means.shape[1]
     samples, width = x.shape[0] // channels, np.float64(x.shape[1])
     for chunk in range(first, last):
         for c in range(channels):
@@ -85,7 +88,61 @@ def planes_moments(first: int, last: int, size: int, x: Array, channels: int, me
 
 
 @njit(cache=True, **LOOP)
-def planes_normalise(first: int, last: int, x: Array, mean: Array, scale: Array, shift: Array, out: Array) -> None:
+def finish_moments(
+    means: Array, squares: Array, size: int, samples: int, length: int, weight: Array, bias: Array, eps:
+    float, mean: Array, var: Array, rstd: Array, centre: Array, scale: Array, shift: Array,
+) -> None:  # fmt: skip
+    """Combine slots (S, C, K) to the moments of C channels, and to what ``out = (x - centre) * scale +
+    shift`` needs.
+
+    K is 1 for planes and ``length`` for columns; centre, scale and shift have C * K elements.
+    """
+    slots, channels, columns = means.shape
+    values = float(samples * length)
+    for c in range(channels):
+        total = 0.0
+        for s in range(slots):
+            count = float(min(size, samples - s * size) * (length // columns))
+            for k in range(columns):
+                total += means[s, c, k] * count
+        m, square = total / values, 0.0
+        for s in range(slots):
+            count = float(min(size, samples - s * size) * (length // columns))
+            for k in range(columns):
+                square += squares[s, c, k] + count * (means[s, c, k] - m) ** 2
+        v = square / values
+        r = 1.0 / np.sqrt(v + eps)
+        mean[c], var[c], rstd[c] = m, v, r
+        for k in range(c * columns, (c + 1) * columns):
+            centre[k], scale[k] = mean[c], r * weight[c]
+            shift[k] = bias[c] - (m - mean[c]) * (r * weight[c])  # what rounding took from the mean
+
+
+@njit(cache=True, **LOOP)
+def finish_sums(
+    plain: Array, weighted: Array, values: int, mean: Array, rstd: Array, weight: Array, dweight: Array,
+    dbias: Array, centre: Array, scale: Array, slope: Array, level: Array,
+) -> None:  # fmt: skip
+    """Combine slots (S, C, K) of sums to dweight and dbias, and to what the ``dx`` loops need."""
+    slots, channels, columns = plain.shape
+    for c in range(channels):
+        sum_g, sum_gx = 0.0, 0.0
+        for s in range(slots):
+            for k in range(columns):
+                sum_g += plain[s, c, k]
+                sum_gx += weighted[s, c, k]
+        r = np.float64(rstd[c])
+        dweight[c], dbias[c] = sum_gx * r, sum_g
+        a = r * weight[c]
+        for k in range(c * columns, (c + 1) * columns):
+            centre[k], scale[k] = mean[c], a
+            slope[k], level[k] = a * r * r * sum_gx / values, a * sum_g / values
+
+
+@njit(cache=True, **LOOP)
+def planes_normalise(
+    first: int, last: int, x: Array, mean: Array, scale: Array, shift: Array, out: Array
+) -> None:
     """out = (x - mean) * scale + shift, for rows first to last."""
     channels = mean.size
     for row in range(first, last):
@@ -106,7 +163,9 @@ def _row_products(g: Array, x: Array, row: int, centre: Any) -> tuple[Any, Any]:
 
 
 @njit(cache=True, **LOOP)
-def planes_sums(first: int, last: int, size: int, g: Array, x: Array, mean: Array, plain: Array, weighted: Array) -> None:
+def planes_sums(
+    first: int, last: int, size: int, g: Array, x: Array, mean: Array, plain: Array, weighted: Array
+) -> None:
     """For chunks of ``size`` samples: sums over a channel of g and of g * (x - mean)."""
     channels = mean.size
     samples = x.shape[0] // channels
@@ -123,7 +182,15 @@ def planes_sums(first: int, last: int, size: int, g: Array, x: Array, mean: Arra
 
 @njit(cache=True, **LOOP)
 def planes_dx(
-    first: int, last: int, g: Array, x: Array, mean: Array, scale: Array, slope: Array, level: Array, dx: Array
+    first: int,
+    last: int,
+    g: Array,
+    x: Array,
+    mean: Array,
+    scale: Array,
+    slope: Array,
+    level: Array,
+    dx: Array,
 ) -> None:
     """dx = g * scale - (x - mean) * slope - level, for rows first to last."""
     channels = mean.size
@@ -136,37 +203,30 @@ def planes_dx(
 
 @njit(cache=True, **LOOP, forceinline=True)
 def _add_rows(x: Array, top: int, bottom: int, total: Array) -> None:
-    """total[j] += sum of x[top:bottom, j] - x[top, j], four rows at a time: a quarter of the traffic for the totals.
+    """total[j] += sum of x[top:bottom, j] - x[top, j].
 
-    The first row is subtracted because sums of large numbers are rounded more coarsely than sums of differences.
+    The first row is subtracted because sums of large numbers are rounded more coarsely than sums of
+    differences.
     """
-    fours = top + (bottom - top) // 4 * 4
-    for row in range(top, fours, 4):
-        for j in range(x.shape[1]):
-            a = x[top, j]
-            total[j] += ((x[row, j] - a) + (x[row + 1, j] - a)) + ((x[row + 2, j] - a) + (x[row + 3, j] - a))
-    for row in range(fours, bottom):
+    for row in range(top, bottom):
         for j in range(x.shape[1]):
             total[j] += x[row, j] - x[top, j]
 
 
-@njit(cache=True, **REDUCE)
+@njit(cache=True, **LOOP, forceinline=True)
 def _add_squares(x: Array, top: int, bottom: int, centre: Array, total: Array) -> None:
-    """total[j] += sum of (x[top:bottom, j] - centre[j])**2, two rows at a time."""
-    twos = top + (bottom - top) // 2 * 2
-    for row in range(top, twos, 2):
-        for j in range(x.shape[1]):
-            d0, d1 = x[row, j] - centre[j], x[row + 1, j] - centre[j]
-            total[j] += d0 * d0 + d1 * d1
-    for row in range(twos, bottom):
+    """total[j] += sum of (x[top:bottom, j] - centre[j])**2."""
+    for row in range(top, bottom):
         for j in range(x.shape[1]):
             d = x[row, j] - centre[j]
             total[j] += d * d
 
 
 @njit(cache=True, **LOOP)
-def _join(x: Array, top: int, total: Array, square: Array, k: float, n: float, mean: Array, squares: Array) -> None:
-    """Join blocks of k values to sets of n values, column by column (Chan's formula as in ``planes_moments``)."""
+def _join(
+    x: Array, top: int, total: Array, square: Array, k: float, n: float, mean: Array, squares: Array
+) -> None:
+    """Join blocks of k values to sets of n values, column by column, as in ``planes_moments``."""
     share = k / (n + k)
     for j in range(total.size):
         d = (np.float64(x[top, j]) - mean[j]) + np.float64(total[j]) / k
@@ -198,30 +258,30 @@ def columns_moments(first: int, last: int, size: int, x: Array, means: Array, sq
 
 
 @njit(cache=True, **LOOP)
-def columns_normalise(first: int, last: int, x: Array, mean: Array, scale: Array, shift: Array, out: Array) -> None:
+def columns_normalise(
+    first: int, last: int, x: Array, mean: Array, scale: Array, shift: Array, out: Array
+) -> None:
     """out = (x - mean) * scale + shift, for rows first to last, with a value per column."""
     for row in range(first, last):
         for j in range(x.shape[1]):
             out[row, j] = (x[row, j] - mean[j]) * scale[j] + shift[j]
 
 
-@njit(cache=True, **REDUCE)
-def _add_products(g: Array, x: Array, top: int, bottom: int, mean: Array, plain: Array, weighted: Array) -> None:
-    """plain[j] += sum of g, weighted[j] += sum of g * (x - mean[j]) over rows, two rows at a time."""
-    twos = top + (bottom - top) // 2 * 2
-    for row in range(top, twos, 2):
-        for j in range(x.shape[1]):
-            m, g0, g1 = mean[j], g[row, j], g[row + 1, j]
-            plain[j] += g0 + g1
-            weighted[j] += g0 * (x[row, j] - m) + g1 * (x[row + 1, j] - m)
-    for row in range(twos, bottom):
+@njit(cache=True, **LOOP, forceinline=True)
+def _add_products(
+    g: Array, x: Array, top: int, bottom: int, mean: Array, plain: Array, weighted: Array
+) -> None:
+    """plain[j] += sum of g, weighted[j] += sum of g * (x - mean[j]), over the rows from top to bottom."""
+    for row in range(top, bottom):
         for j in range(x.shape[1]):
             plain[j] += g[row, j]
             weighted[j] += g[row, j] * (x[row, j] - mean[j])
 
 
 @njit(cache=True, **LOOP)
-def columns_sums(first: int, last: int, size: int, g: Array, x: Array, mean: Array, plain: Array, weighted: Array) -> None:
+def columns_sums(
+    first: int, last: int, size: int, g: Array, x: Array, mean: Array, plain: Array, weighted: Array
+) -> None:
     """For chunks of ``size`` rows: sums over each column of g and of g * (x - mean)."""
     rows, columns = x.shape
     p, w = np.empty(columns, x.dtype), np.empty(columns, x.dtype)
@@ -241,7 +301,15 @@ def columns_sums(first: int, last: int, size: int, g: Array, x: Array, mean: Arr
 
 @njit(cache=True, **LOOP)
 def columns_dx(
-    first: int, last: int, g: Array, x: Array, mean: Array, scale: Array, slope: Array, level: Array, dx: Array
+    first: int,
+    last: int,
+    g: Array,
+    x: Array,
+    mean: Array,
+    scale: Array,
+    slope: Array,
+    level: Array,
+    dx: Array,
 ) -> None:
     """dx = g * scale - (x - mean) * slope - level, for rows first to last, with a value per column."""
     for row in range(first, last):

@@ -1,22 +1,25 @@
 """Two-dimensional convolution (cross-correlation, as in every neural-network library), forward and backward.
 
-For x (N, C, H, W), weight (O, C / groups, KH, KW), and r = i * stride - padding + k * dilation along each axis::
+For x (N, C, H, W), weight (O, C / groups, KH, KW), and r = i * stride - padding + k * dilation along each
+axis::
 
     out[n, o, i, j] = bias[o] + sum_{c, k, l} weight[o, c, k, l] * x[n, c, r(i, k), r(j, l)]
     dx[n, c, r(i, k), r(j, l)] += weight[o, c, k, l] * g[n, o, i, j]
     dweight[o, c, k, l] = sum_{n, i, j} g[n, o, i, j] * x[n, c, r(i, k), r(j, l)],    dbias[o] = sum g[:, o]
 
-How: an image is copied once, with its padding, into planes whose rows follow each other. Then position (i, j) of the
-output is element ``i * row + j`` of a vector, each weight (c, k, l) multiplies a vector that starts at a fixed offset,
-and all three sums are products of ``shifted_products``, without the KH * KW copies of the image that im2col makes.
-There is a plane for every remainder of the row number by the stride, and along a row one of two layouts:
+How: an image is copied once, with its padding, into planes whose rows follow each other. Then position (i, j)
+of the output is element ``i * row + j`` of a vector, each weight (c, k, l) multiplies a vector that starts at a
+fixed offset, and all three sums are products of ``shifted_products``, without the KH * KW copies of the image
+that im2col makes. There is a plane for every remainder of the row number by the stride, and along a row one of
+two layouts:
 
-* *shared*: a plane for every remainder of the column number by the stride; kernel columns differ by an offset. What the
-  vectors hold between the rows of the output is computed and not used (forward) or zero (backward).
-* *exact*: a plane for every kernel column, as wide as the output. KW copies, but no element between the rows: better
-  when rows are short and filters are many.
+* *shared*: a plane for every remainder of the column number by the stride; kernel columns differ by an offset.
+  What the vectors hold between the rows of the output is computed and not used, or zero (backward).
+* *exact*: a plane for every kernel column, as wide as the output. KW copies, but no element between the rows:
+  better when rows are short and filters are many.
 
-Kernels of 1 x 1 are matrix products and go to BLAS. An infinity in x can make NaN of more of dweight than its own share.
+Kernels of 1 x 1 are matrix products and go to BLAS. An infinity in x can make NaN of more of dweight than its
+own share.
 """
 
 from __future__ import annotations
@@ -64,10 +67,10 @@ def _columns(side: int, stride: Pair, padding: Pair, row: int, width: int) -> tu
 
 @njit(cache=True, **LOOP)
 def _pack(
-    x: Array, image: int, first: int, channels: int, stride: Pair, padding: Pair, sides: Array, row: int, plane: int,
-    channel: int, planes: Array, start: int,
+    x: Array, image: int, first: int, channels: int, stride: Pair, padding: Pair, sides: Array, row: int,
+    plane: int, channel: int, planes: Array, start: int,
 ) -> None:  # fmt: skip
-    """Copy channels first to first + channels of an image into zeroed planes, the first of them at ``start``."""
+    """Copy ``channels`` channels of an image, from ``first`` on, into zeroed planes from ``start`` on."""
     height, width = x.shape[2], x.shape[3]
     step = np.uint64(stride[1])
     for q in range(sides.size):
@@ -111,7 +114,9 @@ def _unpack(
 
 
 @njit(cache=True, **LOOP)
-def _spread(g: Array, image: int, first: int, channels: int, row: int, distance: int, lines: Array, start: int) -> None:
+def _spread(
+    g: Array, image: int, first: int, channels: int, row: int, distance: int, lines: Array, start: int
+) -> None:
     """Copy channels of g (N, O, OH, OW) into zeroed vectors in which rows begin ``row`` elements apart."""
     for o in range(channels):
         for i in range(g.shape[2]):
@@ -122,8 +127,8 @@ def _spread(g: Array, image: int, first: int, channels: int, row: int, distance:
 
 @njit(cache=True, **LOOP)
 def _forward(
-    first: int, last: int, x: Array, weight: Array, bias: Array, groups: int, stride: Pair, padding: Pair, sides: Array,
-    row: int, plane: int, channel: int, n: int, offsets: Array, out: Array,
+    first: int, last: int, x: Array, weight: Array, bias: Array, groups: int, stride: Pair, padding: Pair,
+    sides: Array, row: int, plane: int, channel: int, n: int, offsets: Array, out: Array,
 ) -> None:  # fmt: skip
     """Images first to last. ``weight`` is (O, shifts)."""
     per_group, filters = x.shape[1] // groups, weight.shape[0] // groups
@@ -148,8 +153,8 @@ def _forward(
 
 @njit(cache=True, **LOOP)
 def _backward_x(
-    first: int, last: int, g: Array, weight: Array, groups: int, stride: Pair, padding: Pair, sides: Array, row: int,
-    plane: int, channel: int, n: int, taps: Array, dx: Array,
+    first: int, last: int, g: Array, weight: Array, groups: int, stride: Pair, padding: Pair, sides: Array,
+    row: int, plane: int, channel: int, n: int, taps: Array, dx: Array,
 ) -> None:  # fmt: skip
     """Images first to last. ``weight`` is (KH * KW, C, filters of a group)."""
     per_group, filters = dx.shape[1] // groups, g.shape[1] // groups
@@ -171,12 +176,15 @@ def _backward_x(
 
 @njit(cache=True, **LOOP)
 def _backward_weight(
-    first: int, last: int, size: int, stack: int, g: Array, x: Array, groups: int, stride: Pair, padding: Pair,
-    sides: Array, row: int, plane: int, channel: int, n: int, offsets: Array, dweight: Array,
+    first: int, last: int, size: int, stack: int, g: Array, x: Array, groups: int, stride: Pair, padding:
+    Pair, sides: Array, row: int, plane: int, channel: int, n: int, offsets: Array, dweight: Array,
 ) -> None:  # fmt: skip
-    """Slots first to last of ``size`` images; dweight is (slots, O, shifts). ``stack`` images are laid end to end."""
+    """Slots of ``size`` images; dweight is (slots, O, shifts). ``stack`` images are worked on together."""
     per_group, filters = x.shape[1] // groups, g.shape[1] // groups
-    planes, lines = np.zeros(per_group * channel * stack + n, x.dtype), np.zeros(filters * plane * stack + n, x.dtype)
+    planes, lines = (
+        np.zeros(per_group * channel * stack + n, x.dtype),
+        np.zeros(filters * plane * stack + n, x.dtype),
+    )
     rows = np.arange(filters) * (plane * stack)
     for slot in range(first, last):
         dweight[slot] = 0
@@ -186,8 +194,8 @@ def _backward_weight(
             for group in range(groups):
                 for k in range(count):
                     _pack(
-                        x, image + k, group * per_group, per_group, stride, padding, sides, row, plane * stack,
-                        channel * stack, planes, k * plane,
+                        x, image + k, group * per_group, per_group, stride, padding, sides, row, plane *
+                        stack, channel * stack, planes, k * plane,
                     )  # fmt: skip
                     _spread(g, image + k, group * filters, filters, row, plane * stack, lines, k * plane)
                 mine = dweight[slot, group * filters : (group + 1) * filters]
@@ -205,8 +213,8 @@ def conv2d_forward(
 ) -> Array:
     """Return out (N, O, OH, OW) for x (N, C, H, W), weight (O, C / groups, KH, KW) and bias (O,) or None.
 
-    ``OH = (H + 2 * padding - dilation * (KH - 1) - 1) // stride + 1``, and OW likewise. One integer for stride, padding
-    or dilation holds for rows and columns.
+    ``OH = (H + 2 * padding - dilation * (KH - 1) - 1) // stride + 1``, and OW likewise. One integer for
+    stride, padding or dilation holds for rows and columns.
 
     Examples
     --------
@@ -220,13 +228,17 @@ def conv2d_forward(
         bias = np.zeros(filters, x.dtype)
     if bias.shape != (filters,) or bias.dtype != x.dtype:
         raise ValueError(
-            f"conv2d: bias is {bias.dtype} of shape {bias.shape}, but {filters} filters on {x.dtype} need {x.dtype} of "
-            f"shape ({filters},)"
+            f"conv2d: bias is {bias.dtype} of shape {bias.shape}, but {filters} filters on {x.dtype} "
+            f"need {x.dtype} of shape ({filters},)"
         )
     out = aligned_empty((len(x), filters, *size), x.dtype)
     if _is_matrix_product(kernel, stride, padding, groups):
         pixels = out.reshape(len(x), filters, size[0] * size[1])
-        np.matmul(weight.reshape(filters, per_group), x.reshape(pixels.shape[0], per_group, pixels.shape[2]), out=pixels)
+        np.matmul(
+            weight.reshape(filters, per_group),
+            x.reshape(pixels.shape[0], per_group, pixels.shape[2]),
+            out=pixels,
+        )
         pixels += bias[:, None]
         return out
     layout = _layout(x.shape[1:], weight.shape, groups, size, stride, padding, dilation)
@@ -250,7 +262,8 @@ def conv2d_backward(
     need_weight: bool = True,
     need_bias: bool = True,
 ) -> tuple[Array | None, Array | None, Array | None]:
-    """Return dx, dweight and dbias, or None for what is not needed, from the gradient g (N, O, OH, OW) for out.
+    """Return dx, dweight and dbias, or None for what is not needed, from the gradient g (N, O, OH, OW) for
+    out.
 
     Examples
     --------
@@ -262,7 +275,9 @@ def conv2d_backward(
     x, weight, stride, padding, dilation, size = _checked(x, weight, stride, padding, dilation, groups)
     filters, per_group, *kernel = weight.shape
     if g.shape != (len(x), filters, *size):
-        raise ValueError(f"conv2d backward: g has shape {g.shape}, but the output is {(len(x), filters, *size)}")
+        raise ValueError(
+            f"conv2d backward: g has shape {g.shape}, but the output is {(len(x), filters, *size)}"
+        )
     g = np.ascontiguousarray(g, x.dtype)
     dx = dweight = dbias = None
     pixels = size[0] * size[1]
@@ -291,19 +306,23 @@ def conv2d_backward(
         offsets = np.concatenate([offsets, np.zeros(-shifts % 4, np.int64)])
         images = round_up(max(1, -(-len(x) // 8)), stack)  # images in a slot; at most eight slots
         slots = np.empty((-(-len(x) // images), filters, len(offsets)), x.dtype)
-        share(_backward_weight, len(slots), work, images, stack, lines, x, groups, *layout[:-1], offsets, slots)
+        share(
+            _backward_weight, len(slots), work, images, stack, lines, x, groups, *layout[:-1], offsets, slots
+        )
         dweight = slots.sum(axis=0)[:, :shifts].reshape(weight.shape)
     return dx, dweight, dbias
 
 
 @functools.lru_cache(maxsize=256)
 def _layout(
-    x_shape: tuple[int, ...], weight_shape: tuple[int, ...], groups: int, size: Pair, stride: Pair, padding: Pair,
-    dilation: Pair, stack: int = 1,
+    x_shape: tuple[int, ...], weight_shape: tuple[int, ...], groups: int, size: Pair, stride: Pair, padding:
+    Pair, dilation: Pair, stack: int = 1,
 ) -> Layout:  # fmt: skip
-    """Lay out the planes of an image (C, H, W). With ``stack``, ``taps`` is for planes that hold that many images.
+    """Lay out the planes of an image (C, H, W). With ``stack``, ``taps`` is for planes that hold that many
+    images.
 
-    The answer is remembered, since a network asks for the same few shapes again and again; its arrays are not changed.
+    The answer is remembered, since a network asks for the same few shapes again and again; its arrays are not
+    changed.
     """
     filters, _, *kernel = weight_shape
     rows, row = (-(-(x_shape[1 + a] + 2 * padding[a]) // stride[a]) for a in (0, 1))
@@ -317,7 +336,9 @@ def _layout(
     n = round_up((size[0] - 1) * row + size[1], _LINE)
     taps = ((down % stride[0]) * len(sides) + side) * (plane * stack) + (down // stride[0]) * row + shift
     channel = stride[0] * len(sides) * plane
-    return Layout(stride, padding, sides.astype(np.int64), row, plane, channel, n, taps.reshape(-1).astype(np.int64))
+    return Layout(
+        stride, padding, sides.astype(np.int64), row, plane, channel, n, taps.reshape(-1).astype(np.int64)
+    )
 
 
 def _offsets(layout: Layout, channels: int) -> NDArray[np.int64]:
@@ -355,22 +376,25 @@ def _checked(
     dilation = _pair(dilation, "dilation", 1)
     x, weight = np.ascontiguousarray(x), np.ascontiguousarray(weight)
     if x.dtype not in (np.dtype(np.float32), np.dtype(np.float64)) or weight.dtype != x.dtype:
-        raise TypeError(f"conv2d: x is {x.dtype} and weight is {weight.dtype}: both must be float32, or both float64")
+        raise TypeError(
+            f"conv2d: x is {x.dtype} and weight is {weight.dtype}: both must be float32, or both float64"
+        )
     if x.ndim != 4 or weight.ndim != 4:
         raise ValueError(
-            f"conv2d: x {x.shape} must be (N, C, H, W) and weight {weight.shape} (O, C / groups, KH, KW); a single "
-            f"image goes in as x[None]"
+            f"conv2d: x {x.shape} must be (N, C, H, W) and weight {weight.shape} (O, C / groups, KH, KW); "
+            f"a single image goes in as x[None]"
         )
     if groups < 1 or x.shape[1] != weight.shape[1] * groups or weight.shape[0] % groups:
         raise ValueError(
-            f"conv2d: x {x.shape} has {x.shape[1]} channels, but weight {weight.shape} in {groups} groups takes "
-            f"{weight.shape[1] * max(groups, 0)}; the {weight.shape[0]} filters must divide into the groups, too"
+            f"conv2d: x {x.shape} has {x.shape[1]} channels, but weight {weight.shape} in {groups} "
+            f"groups takes {weight.shape[1] * max(groups, 0)}; the {weight.shape[0]} filters must divide "
+            f"into the groups, too"
         )
     span = tuple(dilation[a] * (weight.shape[2 + a] - 1) + 1 for a in (0, 1))
     size = tuple((x.shape[2 + a] + 2 * padding[a] - span[a]) // stride[a] + 1 for a in (0, 1))
     if min(size) < 1 or min(weight.shape) < 1:
         raise ValueError(
-            f"conv2d: a kernel of {weight.shape[2:]} with dilation {dilation} spans {span}, which does not fit into x "
-            f"{x.shape} with padding {padding}"
+            f"conv2d: a kernel of {weight.shape[2:]} with dilation {dilation} spans {span}, which does not "
+            f"fit into x {x.shape} with padding {padding}"
         )
     return x, weight, stride, padding, dilation, (size[0], size[1])

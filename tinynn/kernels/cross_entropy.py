@@ -3,11 +3,12 @@
 With p = softmax(x) = exp(x - logsumexp(x)), class weights w and label smoothing e over K classes::
 
     loss = (1 - e) * w[y] * -log p[y]  +  e / K * sum_j w[j] * -log p[j]
-    dloss/dx[j] = p[j] * W - (1 - e) * w[y] * [j == y] - e / K * w[j],    W = (1 - e) * w[y] + e / K * sum_j w[j]
+    dloss/dx[j] = p[j] * W - (1 - e) * w[y] * [j == y] - e / K * w[j],    W = (1 - e) * w[y] + e / K * sum_j
+    w[j]
 
-Rows whose label is ``ignore_index`` have loss and gradient 0. The largest logit is subtracted before exp, and -log p[y]
-is computed as log(sum) + (max - x[y]): logits of +-1e4 and entries of -inf are fine. Backward scales exp(x - logsumexp)
-by its own sum, because a logsumexp near 1e4 is only known to 1e-3 in float32.
+Rows whose label is ``ignore_index`` have loss and gradient 0. The largest logit is subtracted before exp, and
+-log p[y] is computed as log(sum) + (max - x[y]): logits of +-1e4 and entries of -inf are fine. Backward
+scales exp(x - logsumexp) by its own sum, because a logsumexp near 1e4 is only known to 1e-3 in float32.
 
 Short rows are handled in blocks that share one loop over exp, so that ten classes fill a vector register too.
 """
@@ -37,10 +38,11 @@ _BLOCK = 2048  # logits that are worked on at a time, if rows are shorter
 
 @njit(cache=True, **LOOP)
 def _max_bits(bits: Array, row: int) -> Any:
-    """Return the bits of the largest float in a row of bits (a NaN with its sign bit clear counts as largest).
+    """Return the bits of the largest float in a row of bits (a NaN with its sign bit clear counts as
+    largest).
 
-    A maximum of floats does not vectorise, because of NaN; one of integers does. Read as integers, floats are in
-    order once all bits but the sign are flipped in negative ones, and the same step leads back.
+    A maximum of floats does not vectorise, because of NaN; one of integers does. Read as integers, floats are
+    in order once all bits but the sign are flipped in negative ones, and the same step leads back.
     """
     rest = np.iinfo(bits.dtype).max
     shift = bits.dtype.type(8 * bits.itemsize - 1)
@@ -70,8 +72,8 @@ def _exp_rows(z: Array, rows: int) -> None:
 
 @njit(cache=True, **LOOP)
 def _forward(
-    first: int, last: int, x: Array, bits: Array, labels: Array, weight: Array, total_weight: Any, smoothing: Any,
-    ignore: int, loss: Array, logsumexp: Array,
+    first: int, last: int, x: Array, bits: Array, labels: Array, weight: Array, total_weight: Any, smoothing:
+    Any, ignore: int, loss: Array, logsumexp: Array,
 ) -> None:  # fmt: skip
     classes = x.shape[1]
     block = max(1, _BLOCK // classes)
@@ -101,8 +103,8 @@ def _forward(
 
 @njit(cache=True, **LOOP)
 def _backward(
-    first: int, last: int, g: Array, x: Array, labels: Array, logsumexp: Array, weight: Array, total_weight: Any,
-    smoothing: Any, ignore: int, dx: Array,
+    first: int, last: int, g: Array, x: Array, labels: Array, logsumexp: Array, weight: Array, total_weight:
+    Any, smoothing: Any, ignore: int, dx: Array,
 ) -> None:  # fmt: skip
     classes = x.shape[1]
     block = max(1, _BLOCK // classes)
@@ -144,7 +146,8 @@ def softmax_cross_entropy_forward(
     Parameters
     ----------
     labels : (B,) integers in [0, K), or ``ignore_index``.
-    weight : (K,) class weights, or None for ones. The loss is not divided by them: a mean over the batch as in
+    weight : (K,) class weights, or None for ones. The loss is not divided by them: a mean over the batch as
+    in
         PyTorch is ``loss.sum() / weight[labels].sum()``.
     label_smoothing : e in [0, 1], the share of the target that is spread over all classes.
 
@@ -189,8 +192,8 @@ def softmax_cross_entropy_backward(
     smoothing, total = kind(label_smoothing), kind(weight.sum())
     dlogits = aligned_empty(logits.shape, logits.dtype)
     share(
-        _backward, len(logits), 1.0 * logits.size, np.ascontiguousarray(g, logits.dtype), logits, labels, logsumexp,
-        weight, total, smoothing, int(ignore_index), dlogits,
+        _backward, len(logits), 1.0 * logits.size, np.ascontiguousarray(g, logits.dtype), logits, labels,
+        logsumexp, weight, total, smoothing, int(ignore_index), dlogits,
     )  # fmt: skip
     return dlogits
 
@@ -210,13 +213,17 @@ def _checked(
     """Return contiguous logits, labels and weights, or say which of them does not fit."""
     logits = np.ascontiguousarray(logits)
     if logits.dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
-        raise TypeError(f"cross-entropy of {logits.dtype}: logits must be float32 or float64; cast them first")
+        raise TypeError(
+            f"cross-entropy of {logits.dtype}: logits must be float32 or float64; cast them first"
+        )
     if logits.ndim != 2 or logits.shape[1] == 0:
         raise ValueError(f"logits have shape {logits.shape}: rows of at least one class, (B, K), are needed")
     if labels.dtype.kind not in "iu":
         raise TypeError(f"labels are {labels.dtype}: they are class numbers and must be integers")
     if labels.shape != logits.shape[:1]:
-        raise ValueError(f"labels have shape {labels.shape}, but logits {logits.shape} need one label per row")
+        raise ValueError(
+            f"labels have shape {labels.shape}, but logits {logits.shape} need one label per row"
+        )
     labels = np.ascontiguousarray(labels, np.int64)
     bad = _outside(labels, logits.shape[1], int(ignore))
     if bad >= 0:
@@ -227,7 +234,9 @@ def _checked(
     if weight is None:
         weight = np.ones(logits.shape[1], logits.dtype)
     if weight.shape != logits.shape[1:]:
-        raise ValueError(f"weight has shape {weight.shape}, but logits {logits.shape} need one weight per class")
+        raise ValueError(
+            f"weight has shape {weight.shape}, but logits {logits.shape} need one weight per class"
+        )
     if not 0.0 <= smoothing <= 1.0:
         raise ValueError(f"label_smoothing is {smoothing}: it is a share, between 0 and 1")
     return logits, labels, np.ascontiguousarray(weight, logits.dtype)

@@ -1,7 +1,7 @@
 """Arrays that begin at a multiple of 64 bytes.
 
-A vector register of 64 bytes that is loaded from an address in between touches two cache lines, which costs loops
-that do little arithmetic about a fifth of their speed. NumPy's own arrays begin at multiples of 16.
+A vector register of 64 bytes that is loaded from an address in between touches two cache lines, which costs
+loops that do little arithmetic about a fifth of their speed. NumPy's own arrays begin at multiples of 16.
 """
 
 from __future__ import annotations

@@ -9,8 +9,9 @@ and backward, with h = g * weight and means over the same set,
 
     dx = rstd * (h - mean(h) - x_hat * mean(h * x_hat)),    dweight = sum(g * x_hat),    dbias = sum(g)
 
-The variance is never E[x**2] - E[x]**2: values are read twice while they are in the cache, and what was found in
-pieces is combined with Chan's formula. The order of all sums depends on shapes only, not on the number of threads.
+The variance is never E[x**2] - E[x]**2: values are read twice while they are in the cache, and what was found
+in pieces is combined with Chan's formula. The order of all sums depends on shapes only, not on the number of
+threads.
 
 Sources: J. L. Ba, J. R. Kiros, G. E. Hinton, arXiv:1607.06450; S. Ioffe, C. Szegedy, arXiv:1502.03167;
 T. F. Chan, G. H. Golub, R. J. LeVeque, The American Statistician 37 (1983) 242.
@@ -34,12 +35,22 @@ __all__ = ["batch_norm_backward", "batch_norm_forward", "layer_norm_backward", "
 Array = NDArray[Any]
 
 _LONG = 16  # from this length on, the last axis of (N, C, L) is worth a loop of its own
-_ROWS_PER_SLOT = 128  # rows whose contributions to a parameter's gradient are summed before they join the others
+_ROWS_PER_SLOT = (
+    128  # rows whose contributions to a parameter's gradient are summed before they join the others
+)
 
 
 @njit(cache=True, **LOOP)
 def _layer_forward(
-    first: int, last: int, x: Array, weight: Array, bias: Array, eps: Any, out: Array, mean: Array, rstd: Array
+    first: int,
+    last: int,
+    x: Array,
+    weight: Array,
+    bias: Array,
+    eps: Any,
+    out: Array,
+    mean: Array,
+    rstd: Array,
 ) -> None:
     one, zero, width = x.dtype.type(1), x.dtype.type(0), x.dtype.type(x.shape[1])
     for row in range(first, last):
@@ -108,7 +119,13 @@ def layer_norm_forward(
 
 
 def layer_norm_backward(
-    g: Array, x: Array, mean: Array, rstd: Array, weight: Array | None, need_weight: bool = True, need_bias: bool = True
+    g: Array,
+    x: Array,
+    mean: Array,
+    rstd: Array,
+    weight: Array | None,
+    need_weight: bool = True,
+    need_bias: bool = True,
 ) -> tuple[Array, Array | None, Array | None]:
     """Return dx (R, C), and dweight and dbias (C,) where they are needed, from the gradient g (R, C) for out.
 
@@ -133,8 +150,8 @@ def batch_norm_forward(
 ) -> tuple[Array, Array, Array, Array]:
     """Normalise each channel of x (N, C, L) or (N, C); return out, mean (C,), var (C,) and rstd (C,).
 
-    ``var`` is the biased variance (divided by N * L). ``weight`` and ``bias`` have shape (C,); None stands for ones
-    and zeros.
+    ``var`` is the biased variance (divided by N * L). ``weight`` and ``bias`` have shape (C,); None stands
+    for ones and zeros.
 
     Examples
     --------
@@ -144,16 +161,22 @@ def batch_norm_forward(
     ([2.0, 10.0], [1.0, 0.0], [[-0.97, 0.0], [0.97, 0.0]])
     """
     x, weight, bias = _checked("batch_norm", x, 3 if np.ndim(x) == 3 else 2, weight, bias)
-    samples, channels, length = x.shape if x.ndim == 3 else (*x.shape, 1)
-    mean, var = _batch_moments(x, samples, channels, length)
-    rstd = 1.0 / np.sqrt(var + eps)
-    scale = rstd * weight
-    rounded = mean.astype(x.dtype)
-    shift = bias - (mean - rounded) * scale  # what rounding took from the mean goes into the shift
+    view, channels, columns, length = _view(x)
+    slots, size = _slots(len(x), channels * length)
+    means, squares = np.empty((2, slots, channels * columns))
+    moments = loops.planes_moments if columns < length else loops.columns_moments
+    share(moments, slots, 0.3 * x.size, size, view, means, squares)
+    mean, var, rstd = np.empty((3, channels), x.dtype)
+    centre, scale, shift = np.empty((3, channels * columns), x.dtype)
+    shape = slots, channels, columns
+    loops.finish_moments(
+        means.reshape(shape), squares.reshape(shape), size, len(x), length, weight, bias, float(eps), mean,
+        var, rstd, centre, scale, shift,
+    )  # fmt: skip
     out = aligned_empty(x.shape, x.dtype)
-    values = (part.astype(x.dtype) for part in (rounded, scale, shift))
-    _channelwise(loops.planes_normalise, loops.columns_normalise, (x,), values, out, length)
-    return out, rounded, var.astype(x.dtype), rstd.astype(x.dtype)
+    normalise = loops.planes_normalise if columns < length else loops.columns_normalise
+    share(normalise, len(view), 0.3 * x.size, view, centre, scale, shift, out.reshape(view.shape))
+    return out, mean, var, rstd
 
 
 def batch_norm_backward(
@@ -172,62 +195,43 @@ def batch_norm_backward(
     """
     x, weight, _ = _checked("batch_norm", x, 3 if np.ndim(x) == 3 else 2, weight, None)
     g = _like(g, x)
-    samples, channels, length = x.shape if x.ndim == 3 else (*x.shape, 1)
-    slots, size = _slots(samples, channels * length)
-    if length >= _LONG:
-        rows, columns, kernel, per_column = samples * channels, length, loops.planes_sums, mean
-    else:
-        rows, columns, kernel, per_column = samples, channels * length, loops.columns_sums, np.repeat(mean, length)
-    sums = np.empty((2, slots, channels if length >= _LONG else columns))
-    shape = rows, columns
-    share(kernel, slots, 0.3 * x.size, size, g.reshape(shape), x.reshape(shape), per_column, sums[0], sums[1])
-    per_channel = sums.sum(axis=1) if length >= _LONG else sums.sum(axis=1).reshape(2, channels, length).sum(axis=2)
-    dbias, centred = per_channel
-    dweight = centred * rstd
-    scale = rstd.astype(np.float64) * weight
-    slope, level = scale * rstd * dweight / (samples * length), scale * dbias / (samples * length)
+    view, channels, columns, length = _view(x)
+    lines = g.reshape(view.shape)
+    slots, size = _slots(len(x), channels * length)
+    plain, weighted = np.empty((2, slots, channels * columns))
+    sums = loops.planes_sums if columns < length else loops.columns_sums
+    per_column = mean if columns == 1 else np.repeat(mean, columns)
+    share(sums, slots, 0.3 * x.size, size, lines, view, per_column, plain, weighted)
+    dweight, dbias = np.empty((2, channels), x.dtype)
+    centre, scale, slope, level = np.empty((4, channels * columns), x.dtype)
+    shape = slots, channels, columns
+    loops.finish_sums(
+        plain.reshape(shape), weighted.reshape(shape), len(x) * length, mean, rstd, weight, dweight, dbias,
+        centre, scale, slope, level,
+    )  # fmt: skip
     dx = aligned_empty(x.shape, x.dtype)
-    values = (part.astype(x.dtype) for part in (mean, scale, slope, level))
-    _channelwise(loops.planes_dx, loops.columns_dx, (g, x), values, dx, length)
-    return dx, dweight.astype(x.dtype), dbias.astype(x.dtype)
+    spread = loops.planes_dx if columns < length else loops.columns_dx
+    share(spread, len(view), 0.3 * x.size, lines, view, centre, scale, slope, level, dx.reshape(view.shape))
+    return dx, dweight, dbias
 
 
-def _batch_moments(x: Array, samples: int, channels: int, length: int) -> tuple[Array, Array]:
-    """Return the mean and the biased variance of each channel in float64."""
-    slots, size = _slots(samples, channels * length)
-    counts = np.minimum(size, samples - size * np.arange(slots)).astype(np.float64)  # samples in each slot
+def _view(x: Array) -> tuple[Array, int, int, int]:
+    """Return x as the matrix that the loops read, the channels, the matrix columns per channel, and the
+    length L.
+
+    Planes have a row per sample and channel, and count as one column; otherwise there are L columns per
+    channel.
+    """
+    samples, channels, length = x.shape if x.ndim == 3 else (*x.shape, 1)
     if length >= _LONG:
-        means, squares = np.empty((2, slots, channels))
-        rows = x.reshape(samples * channels, length)
-        share(loops.planes_moments, slots, 0.3 * x.size, size, rows, channels, means, squares)
-        counts = counts * length
-        means, squares, counts = means[:, :, None], squares[:, :, None], counts[:, None, None]
-    else:
-        means, squares = np.empty((2, slots, channels * length))
-        share(loops.columns_moments, slots, 0.3 * x.size, size, x.reshape(samples, -1), means, squares)
-        means, squares = (part.reshape(slots, channels, length) for part in (means, squares))
-        counts = counts[:, None, None]
-    total = float(samples * length)
-    mean = (counts * means).sum(axis=(0, 2)) / total
-    between = counts * (means - mean[:, None]) ** 2
-    return mean, (squares.sum(axis=(0, 2)) + between.sum(axis=(0, 2))) / total
+        return x.reshape(samples * channels, length), channels, 1, length
+    return x.reshape(samples, channels * length), channels, length, length
 
 
 def _slots(samples: int, per_sample: int) -> tuple[int, int]:
     """Return how many slots the samples are summed in (at most 64), and how many samples a slot takes."""
     size = max(1, -(-samples // 64), 16384 // per_sample)
     return -(-samples // size), size
-
-
-def _channelwise(planes: Any, columns: Any, inputs: tuple[Array, ...], values: Any, out: Array, length: int) -> None:
-    """Run one of two kernels: with a value per channel along planes, or with a value per column along rows."""
-    if length >= _LONG:
-        kernel, shape, values = planes, (-1, length), tuple(values)
-    else:
-        kernel, shape = columns, (out.shape[0], -1)
-        values = tuple(part if length == 1 else np.repeat(part, length) for part in values)
-    flat = [part.reshape(shape) for part in (*inputs, out)]
-    share(kernel, len(flat[0]), 0.3 * out.size, *flat[:-1], *values, flat[-1])
 
 
 def _checked(

@@ -1,9 +1,9 @@
 """Maximum and average pooling of planes (N, C, H, W), forward and backward.
 
-Output (i, j) looks at the window of rows i * stride - padding + (0 .. kernel - 1), and columns likewise; there are
-``(H + 2 * padding - kernel) // stride + 1`` rows of output. Maximum pooling ignores the padding, and returns for each
-output the flat position in the H * W plane of the first maximum, which is all that backward needs. Average pooling
-counts the padding as zeros (PyTorch's default, ``count_include_pad=True``).
+Output (i, j) looks at the window of rows i * stride - padding + (0 .. kernel - 1), and columns likewise;
+there are ``(H + 2 * padding - kernel) // stride + 1`` rows of output. Maximum pooling ignores the padding,
+and returns for each output the flat position in the H * W plane of the first maximum, which is all that
+backward needs. Average pooling counts the padding as zeros (PyTorch's default, ``count_include_pad=True``).
 """
 
 from __future__ import annotations
@@ -26,8 +26,10 @@ LOOP = {"error_model": "numpy", "fastmath": {"contract", "nsz", "arcp"}, "nogil"
 
 
 @njit(cache=True, **LOOP, forceinline=True)
-def _merge_columns(tops: Array, spots: Array, tap: np.uint64, step: np.uint64, best: Array, where: Array) -> None:
-    """Let ``tops[tap + step * j]`` take the place of ``best[j]``: the larger, then the earlier; the last NaN."""
+def _merge_columns(
+    tops: Array, spots: Array, tap: np.uint64, step: np.uint64, best: Array, where: Array
+) -> None:
+    """Let ``tops[tap + step * j]`` replace ``best[j]``: the larger, then the earlier; the last NaN."""
     for j in range(np.uint64(best.size)):
         value, spot = tops[tap + step * j], spots[tap + step * j]
         larger = (value > best[j]) | ((value == best[j]) & (spot < where[j]))
@@ -40,7 +42,7 @@ def _merge_columns(tops: Array, spots: Array, tap: np.uint64, step: np.uint64, b
 def _max_windows(
     first: int, last: int, x: Array, kernel: Pair, stride: Pair, padding: Pair, out: Array, index: Array
 ) -> None:
-    """Planes first to last of x (P, H, W), any window: maxima down the columns, then along the row that they form."""
+    """Planes of x (P, H, W), any window: maxima down the columns, then along the row that they form."""
     height, width, outputs = x.shape[1], x.shape[2], out.shape[2]
     tops = np.full(width + 2 * padding[1], -np.inf, x.dtype)  # a padded row
     spots = np.full(tops.size, height * width, index.dtype)
@@ -76,7 +78,7 @@ def _max_windows(
 
 @njit(cache=True, **LOOP)
 def _max_quads(first: int, last: int, x: Array, out: Array, index: Array) -> None:
-    """Windows of 2 x 2 with stride 2 and no padding: the same as ``_max_windows``, without inner loops or branches."""
+    """Windows of 2 x 2, stride 2, no padding: ``_max_windows`` without its inner loops and branches."""
     width = x.shape[2]
     for plane in range(first, last):
         for i in range(out.shape[1]):
@@ -113,7 +115,7 @@ def _add_columns(line: Array, tap: np.uint64, step: np.uint64, total: Array) -> 
 def _mean_windows(
     first: int, last: int, x: Array, kernel: Pair, stride: Pair, padding: Pair, scale: Any, out: Array
 ) -> None:
-    """out = scale * sum over the window, for planes first to last: sums down the columns, then along the row."""
+    """out = scale * sum over the window: sums down the columns, then along the row that they form."""
     height, width, outputs = x.shape[1], x.shape[2], out.shape[2]
     line, total = np.zeros(width + 2 * padding[1], x.dtype), np.empty(outputs, x.dtype)
     left, step = np.uint64(padding[1]), np.uint64(stride[1])
@@ -140,7 +142,7 @@ def _mean_windows(
 def _mean_back(
     first: int, last: int, g: Array, kernel: Pair, stride: Pair, padding: Pair, scale: Any, dx: Array
 ) -> None:
-    """dx += scale * g at every position of the window, for planes first to last: along a row, then down the columns."""
+    """dx += scale * g at every position of the window: along a row, then down the columns."""
     height, width = dx.shape[1:]
     line = np.empty(width + 2 * padding[1], dx.dtype)
     left, step = np.uint64(padding[1]), np.uint64(stride[1])
@@ -160,10 +162,11 @@ def _mean_back(
 def max_pool2d_forward(
     x: Array, kernel: int | Pair, stride: int | Pair | None = None, padding: int | Pair = 0
 ) -> tuple[Array, Array]:
-    """Return the window maxima (N, C, OH, OW) and their flat positions in the H * W plane (int32, or int64 if needed).
+    """Return the window maxima (N, C, OH, OW) and their flat positions in the H * W plane (int32, or int64 if
+    needed).
 
-    Ties go to the first position in reading order. A NaN in the window is its maximum, and its position is that of the
-    last NaN, as in PyTorch.
+    Ties go to the first position in reading order. A NaN in the window is its maximum, and its position is
+    that of the last NaN, as in PyTorch.
 
     Examples
     --------
@@ -193,8 +196,8 @@ def max_pool2d_backward(g: Array, index: Array, x_shape: tuple[int, ...]) -> Arr
     """
     if g.shape != index.shape or g.shape[:2] != tuple(x_shape[:2]) or len(x_shape) != 4:
         raise ValueError(
-            f"max_pool2d backward: g {g.shape} and index {index.shape} must have one shape, and share N and C with x "
-            f"{tuple(x_shape)}"
+            f"max_pool2d backward: g {g.shape} and index {index.shape} must have one shape, and share N "
+            f"and C with x {tuple(x_shape)}"
         )
     dx = aligned_empty(tuple(x_shape), g.dtype)
     planes, positions, spots = g.shape[0] * g.shape[1], g.shape[2] * g.shape[3], x_shape[2] * x_shape[3]
@@ -218,12 +221,26 @@ def avg_pool2d_forward(
     out = aligned_empty(shape, x.dtype)
     area = kernel[0] * kernel[1]
     scale = x.dtype.type(1.0 / area)
-    share(_mean_windows, len(_planes(x)), 0.3 * out.size * area, _planes(x), kernel, stride, padding, scale, _planes(out))
+    share(
+        _mean_windows,
+        len(_planes(x)),
+        0.3 * out.size * area,
+        _planes(x),
+        kernel,
+        stride,
+        padding,
+        scale,
+        _planes(out),
+    )
     return out
 
 
 def avg_pool2d_backward(
-    g: Array, x_shape: tuple[int, ...], kernel: int | Pair, stride: int | Pair | None = None, padding: int | Pair = 0
+    g: Array,
+    x_shape: tuple[int, ...],
+    kernel: int | Pair,
+    stride: int | Pair | None = None,
+    padding: int | Pair = 0,
 ) -> Array:
     """Return dx of shape ``x_shape``: each g is shared equally by the positions of its window.
 
@@ -235,10 +252,22 @@ def avg_pool2d_backward(
     dx = aligned_empty(tuple(x_shape), g.dtype)
     _, kernel, stride, padding, shape = _checked("avg_pool2d", dx, kernel, stride, padding)
     if g.shape != shape:
-        raise ValueError(f"avg_pool2d backward: g has shape {g.shape}, but for x {dx.shape} the output is {shape}")
+        raise ValueError(
+            f"avg_pool2d backward: g has shape {g.shape}, but for x {dx.shape} the output is {shape}"
+        )
     g, area = np.ascontiguousarray(g), kernel[0] * kernel[1]
     scale = g.dtype.type(1.0 / area)
-    share(_mean_back, len(_planes(dx)), 0.5 * g.size * area, _planes(g), kernel, stride, padding, scale, _planes(dx))
+    share(
+        _mean_back,
+        len(_planes(dx)),
+        0.5 * g.size * area,
+        _planes(g),
+        kernel,
+        stride,
+        padding,
+        scale,
+        _planes(dx),
+    )
     return dx
 
 
@@ -267,9 +296,13 @@ def _checked(
     if x.ndim != 4:
         raise ValueError(f"{name}: x has shape {x.shape}, but (N, C, H, W) is needed; reshape it first")
     if min(kernel) < 1 or min(stride) < 1 or min(padding) < 0:
-        raise ValueError(f"{name}: kernel {kernel} and stride {stride} must be positive, padding {padding} not negative")
+        raise ValueError(
+            f"{name}: kernel {kernel} and stride {stride} must be positive, padding {padding} not negative"
+        )
     if padding[0] > kernel[0] // 2 or padding[1] > kernel[1] // 2:
-        raise ValueError(f"{name}: padding {padding} is more than half of the kernel {kernel}: windows would be empty")
+        raise ValueError(
+            f"{name}: padding {padding} is more than half of the kernel {kernel}: windows would be empty"
+        )
     size = tuple((x.shape[2 + a] + 2 * padding[a] - kernel[a]) // stride[a] + 1 for a in (0, 1))
     if min(size) < 1:
         raise ValueError(f"{name}: a window of {kernel} does not fit into x {x.shape} with padding {padding}")

@@ -1,8 +1,8 @@
 """Adding into rows or elements chosen by an index, in order: the backward pass of indexing and of embeddings.
 
-``np.add.at`` does the same one element at a time through the machinery of ufuncs. Here values are added in the order
-of the index, so the result is the same in every run and with any number of threads (each thread owns a range of rows
-of ``out`` and reads the whole index).
+``np.add.at`` does the same one element at a time through the machinery of ufuncs. Here values are added in
+the order of the index, so the result is the same in every run and with any number of threads (each thread
+owns a range of rows of ``out`` and reads the whole index).
 """
 
 from __future__ import annotations
@@ -48,14 +48,16 @@ def _outside(index: Array, size: int) -> int:
 
 
 def scatter_add_rows(out: Array, index: NDArray[np.integer[Any]], values: Array) -> Array:
-    """Add ``values[i]`` to ``out[index[i]]`` for i = 0, 1, ... in this order; return ``out``, which is changed.
+    """Add ``values[i]`` to ``out[index[i]]`` for i = 0, 1, ... in this order; return ``out``, which is
+    changed.
 
-    ``out`` is (M, ...), ``values`` is ``index.shape + out.shape[1:]``, both of one float dtype. Negative indices count
-    from the end, as everywhere.
+    ``out`` is (M, ...), ``values`` is ``index.shape + out.shape[1:]``, both of one float dtype. Negative
+    indices count from the end, as everywhere.
 
     Examples
     --------
-    >>> scatter_add_rows(np.zeros((3, 2)), np.array([2, 0, 2]), np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]))
+    >>> values = np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
+    >>> scatter_add_rows(np.zeros((3, 2)), np.array([2, 0, 2]), values)
     array([[3., 4.],
            [0., 0.],
            [6., 8.]])
@@ -70,7 +72,8 @@ def scatter_add_rows(out: Array, index: NDArray[np.integer[Any]], values: Array)
 
 
 def scatter_add_flat(out: Array, index: NDArray[np.integer[Any]], values: Array) -> Array:
-    """Add ``values[i]`` to element ``index[i]`` of ``out`` read flat, in order; return ``out``, which is changed.
+    """Add ``values[i]`` to element ``index[i]`` of ``out`` read flat, in order; return ``out``, which is
+    changed.
 
     Examples
     --------
@@ -86,13 +89,17 @@ def scatter_add_flat(out: Array, index: NDArray[np.integer[Any]], values: Array)
 def _checked(out: Array, index: Array, values: Array, trailing: tuple[int, ...]) -> Array:
     """Return contiguous values, or say what does not fit."""
     if not out.flags.c_contiguous or not out.flags.writeable:
-        raise ValueError(f"out of shape {out.shape} must be writeable and C-contiguous: it is changed in place")
+        raise ValueError(
+            f"out of shape {out.shape} must be writeable and C-contiguous: it is changed in place"
+        )
     if index.dtype.kind not in "iu":
-        raise TypeError(f"index has dtype {index.dtype}: positions are integers (a mask goes through np.flatnonzero)")
+        raise TypeError(
+            f"index has dtype {index.dtype}: positions are integers (a mask goes through np.flatnonzero)"
+        )
     if values.shape != index.shape + trailing:
         raise ValueError(
-            f"values has shape {values.shape}, but index of shape {index.shape} into out of shape {out.shape} "
-            f"needs {index.shape + trailing}"
+            f"values has shape {values.shape}, but index of shape {index.shape} into out of shape "
+            f"{out.shape} needs {index.shape + trailing}"
         )
     if values.dtype != out.dtype:
         raise TypeError(f"values is {values.dtype} and out is {out.dtype}: cast one of them")
@@ -104,5 +111,7 @@ def _within(index: Array, size: int) -> NDArray[np.int64]:
     flat = np.ascontiguousarray(index.reshape(-1), np.int64)
     bad = _outside(flat, size)
     if bad >= 0:
-        raise IndexError(f"index holds {flat[bad]} at flat position {bad}, but there are only {size} places to add to")
+        raise IndexError(
+            f"index holds {flat[bad]} at flat position {bad}, but there are only {size} places to add to"
+        )
     return flat

@@ -1,9 +1,10 @@
 """The two inner products of convolution: weights times shifted rows, and rows dotted with shifted rows.
 
-A plane stored row after row, with its padding, turns a shift by (a, b) into a shift by a * width + b of one long
-vector. Convolution is then a matrix product whose second matrix is never formed: its row t is the vector
-``source[offsets[t]:]``. Results are held in vector registers, four rows by three registers at a time (products) or
-four rows by four shifts (dots), so that twelve or sixteen multiplications share seven or eight loads.
+A plane stored row after row, with its padding, turns a shift by (a, b) into a shift by a * width + b of one
+long vector. Convolution is then a matrix product whose second matrix is never formed: its row t is the vector
+``source[offsets[t]:]``. Results are held in vector registers, four rows by three registers at a time
+(products) or four rows by four shifts (dots), so that twelve or sixteen multiplications share seven or eight
+loads.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ def add_products_plain(
 
 @njit(cache=True, **TILE)
 def _tile_4x3(y: Array, rows: Array, w: Array, m: int, x: Array, offsets: Array, i: np.uint64) -> None:
-    """y[rows[m + a] + i + lanes] += sum_t w[m + a, t] * x[offsets[t] + i + lanes], a = 0..3, three registers wide."""
+    """y[rows[m + a] + i + lanes] += sum_t w[m + a, t] * x[offsets[t] + i + lanes], three registers wide."""
     one, two = U(REGISTER_BYTES // y.itemsize), U(2 * (REGISTER_BYTES // y.itemsize))
     r0, r1, r2, r3 = U(rows[m]) + i, U(rows[m + 1]) + i, U(rows[m + 2]) + i, U(rows[m + 3]) + i
     y00, y01, y02 = load(y, r0), load(y, r0 + one), load(y, r0 + two)
@@ -158,7 +159,16 @@ def _add_shifted(y: Array, rows: Array, w: Array, x: Array, offsets: Array, n: i
 
 @njit(cache=True, **TILE)
 def _dots_4x4(
-    d: Array, g: Array, rows: Array, m: int, x: Array, offsets: Array, t: int, n: int, repeats: int, pitch: int
+    d: Array,
+    g: Array,
+    rows: Array,
+    m: int,
+    x: Array,
+    offsets: Array,
+    t: int,
+    n: int,
+    repeats: int,
+    pitch: int,
 ) -> None:
     """d[m + a, t + b] += the dot product of row m + a with shift t + b, for a, b = 0..3."""
     zero = splat(d.dtype.type(0))
@@ -190,7 +200,16 @@ def _dots_4x4(
 
 @njit(cache=True, **TILE)
 def _dots_2x4(
-    d: Array, g: Array, rows: Array, m: int, x: Array, offsets: Array, t: int, n: int, repeats: int, pitch: int
+    d: Array,
+    g: Array,
+    rows: Array,
+    m: int,
+    x: Array,
+    offsets: Array,
+    t: int,
+    n: int,
+    repeats: int,
+    pitch: int,
 ) -> None:
     zero = splat(d.dtype.type(0))
     d00, d01, d02, d03, d10, d11, d12, d13 = zero, zero, zero, zero, zero, zero, zero, zero
@@ -212,7 +231,16 @@ def _dots_2x4(
 
 @njit(cache=True, **TILE)
 def _dots_1x4(
-    d: Array, g: Array, rows: Array, m: int, x: Array, offsets: Array, t: int, n: int, repeats: int, pitch: int
+    d: Array,
+    g: Array,
+    rows: Array,
+    m: int,
+    x: Array,
+    offsets: Array,
+    t: int,
+    n: int,
+    repeats: int,
+    pitch: int,
 ) -> None:
     zero = splat(d.dtype.type(0))
     d0, d1, d2, d3 = zero, zero, zero, zero
@@ -261,8 +289,8 @@ def add_products(
 ) -> None:
     """d[m, t] += sum over r < repeats, i < n of g[rows[m] + r * pitch + i] * x[offsets[t] + r * pitch + i].
 
-    ``g`` and ``x`` are flat, and n is a multiple of 16. The number of shifts must be a multiple of four: fill up with
-    repeated ones.
+    ``g`` and ``x`` are flat, and n is a multiple of 16. The number of shifts must be a multiple of four: fill
+    up with repeated ones.
     """
     if config.DISABLE_JIT:
         add_products_plain(d, g, rows, x, offsets, n, repeats, pitch)

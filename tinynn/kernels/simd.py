@@ -1,9 +1,9 @@
 """Vector registers as values in Numba functions: load, store, splat, multiply-add, sum of lanes.
 
-LLVM vectorises simple loops by itself, but it does not keep a tile of a matrix product in registers. With these five
-functions a tile is written as ordinary assignments, and LLVM maps each value to a register (or to several, on a
-machine whose registers are narrower). They exist in compiled code only; kernels that use them have a plain twin for
-``NUMBA_DISABLE_JIT=1``.
+LLVM vectorises simple loops by itself, but it does not keep a tile of a matrix product in registers. With
+these five functions a tile is written as ordinary assignments, and LLVM maps each value to a register (or to
+several, on a machine whose registers are narrower). They exist in compiled code only; kernels that use them
+have a plain twin for ``NUMBA_DISABLE_JIT=1``.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class _VectorModel(models.PrimitiveModel):
 
 
 def _pointer(context: Any, builder: Any, array_type: Any, array: Any, index: Any) -> Any:
-    """Return a pointer to a vector that begins at ``array[index]``, and the alignment that it can count on."""
+    """Return a pointer to the vector that begins at ``array[index]``, and its alignment."""
     data = context.make_array(array_type)(context, builder, array).data
     vector = Vector(array_type.dtype).llvm
     return builder.bitcast(builder.gep(data, [index]), vector.as_pointer()), array_type.dtype.bitwidth // 8
@@ -82,7 +82,9 @@ def splat(typing_context: Any, value: Any) -> Any:
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         kind = signature.return_type.llvm
-        one = builder.insert_element(ir.Constant(kind, ir.Undefined), arguments[0], ir.Constant(ir.IntType(32), 0))
+        one = builder.insert_element(
+            ir.Constant(kind, ir.Undefined), arguments[0], ir.Constant(ir.IntType(32), 0)
+        )
         lanes = ir.Constant(ir.VectorType(ir.IntType(32), kind.count), [0] * kind.count)
         return builder.shuffle_vector(one, ir.Constant(kind, ir.Undefined), lanes)
 

@@ -1,12 +1,14 @@
 """When is a loop long enough to be shared among threads, and how is it shared?
 
 Forking and joining costs tens of microseconds on an idle machine and several milliseconds on a busy one, so a
-kernel gives an estimate of the time that one thread would need. Kernels are compiled once, as serial loops over
-``range(first, last)`` that release the interpreter lock; threads run the same machine code on parts of the range.
+kernel gives an estimate of the time that one thread would need. Kernels are compiled once, as serial loops
+over ``range(first, last)`` that release the interpreter lock; threads run the same machine code on parts of
+the range.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -31,12 +33,13 @@ def worth_threads(nanoseconds: float) -> bool:
 
 
 def share(kernel: Callable[..., None], count: int, nanoseconds: float, *args: Any) -> None:
-    """Call ``kernel(first, last, *args)`` once with (0, count), or on several threads with parts of that range.
+    """Call ``kernel(first, last, *args)`` once with (0, count), or on several threads with parts of that
+    range.
 
-    The kernel is a Numba function compiled with ``nogil=True`` whose results do not depend on how the range is cut:
-    what it reduces goes to a slot per item, to be summed afterwards. The number of threads is Numba's
-    (``numba.set_num_threads``). Threads are made for each call: that takes a hundredth of the shortest work that is
-    split, and leaves nothing behind for a later ``fork``.
+    The kernel is a Numba function compiled with ``nogil=True`` whose results do not depend on how the range
+    is cut: what it reduces goes to a slot per item, to be summed afterwards. The number of threads is Numba's
+    (``numba.set_num_threads``). Threads are made for each call: that takes a hundredth of the shortest work
+    that is split, and leaves nothing behind for a later ``fork``.
     """
     if count < 2 or not worth_threads(nanoseconds):
         kernel(0, count, *args)
@@ -44,6 +47,6 @@ def share(kernel: Callable[..., None], count: int, nanoseconds: float, *args: An
     parts = min(count, numba.get_num_threads())
     cuts = [count * part // parts for part in range(parts + 1)]
     with ThreadPoolExecutor(parts) as pool:
-        calls = [pool.submit(kernel, first, last, *args) for first, last in zip(cuts[:-1], cuts[1:])]
+        calls = [pool.submit(kernel, first, last, *args) for first, last in itertools.pairwise(cuts)]
         for call in calls:
             call.result()

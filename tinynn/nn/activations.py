@@ -1,4 +1,6 @@
-"""Activation functions as modules. They work element by element on inputs of any shape, except `Softmax` and `LogSoftmax`.
+"""Activation functions as modules.
+
+All but `Softmax` and `LogSoftmax` work element by element, on inputs of any shape.
 
 ``inplace`` is accepted, so that PyTorch code runs, and changes nothing: no tensor here is ever overwritten.
 """

@@ -8,8 +8,8 @@ from typing import Any
 from tinynn.creation import zeros
 from tinynn.nn import functional as F
 from tinynn.nn import init
-from tinynn.nn.functional import Pair, pair
 from tinynn.nn.module import Module
+from tinynn.nn.plane_functions import Pair, pair
 from tinynn.random import Generator
 from tinynn.tensor import Parameter, Tensor
 
@@ -31,8 +31,8 @@ class Conv2d(Module):
 
     Attributes
     ----------
-    weight : w, (out_channels, in_channels/groups, kernel height, kernel width), at first U[-1/sqrt(n), 1/sqrt(n)) with n =
-        in_channels/groups times the places of the kernel
+    weight : w, (out_channels, in_channels/groups, kernel height, kernel width), at first U[-1/sqrt(n),
+        1/sqrt(n)) with n = in_channels/groups times the places of the kernel
     bias : b, (out_channels,), at first from the same interval; None without bias
 
     Shapes: (N, C, H, W) or (C, H, W), H' = floor((H + 2 padding - dilation (kernel - 1) - 1)/stride) + 1.
@@ -67,7 +67,8 @@ class Conv2d(Module):
         super().__init__()
         if groups < 1 or in_channels < 1 or out_channels < 1 or in_channels % groups or out_channels % groups:
             raise ValueError(
-                f"Conv2d: in_channels={in_channels} and out_channels={out_channels} must be positive and divisible by "
+                f"Conv2d: in_channels={in_channels} and out_channels={out_channels} must be positive and "
+                "divisible by "
                 f"groups={groups}"
             )
         self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
@@ -76,9 +77,13 @@ class Conv2d(Module):
         self.dilation = pair("Conv2d: dilation", dilation, 1)
         self.padding = padding if isinstance(padding, str) else pair("Conv2d: padding", padding, 0)
         if isinstance(padding, str) and padding not in ("same", "valid"):
-            raise ValueError(f"Conv2d: padding must be an integer, two of them, 'same' or 'valid', not {padding!r}")
+            raise ValueError(
+                f"Conv2d: padding must be an integer, two of them, 'same' or 'valid', not {padding!r}"
+            )
         if padding == "same" and self.stride != (1, 1):
-            raise ValueError(f"Conv2d: padding='same' needs stride 1, not {stride}; give the padding as a number")
+            raise ValueError(
+                f"Conv2d: padding='same' needs stride 1, not {stride}; give the padding as a number"
+            )
         self.weight = Parameter(zeros(out_channels, in_channels // groups, *self.kernel_size, dtype=dtype))
         self.bias = Parameter(zeros(out_channels, dtype=dtype)) if bias else None
         self.reset_parameters(generator)
@@ -96,7 +101,9 @@ class Conv2d(Module):
 
     def extra_repr(self) -> str:
         """The settings, without those left at their defaults."""
-        text = f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"
+        text = (
+            f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"
+        )
         text += f", padding={self.padding!r}" if self.padding != (0, 0) else ""
         text += f", dilation={self.dilation}" if self.dilation != (1, 1) else ""
         text += f", groups={self.groups}" if self.groups != 1 else ""

@@ -11,8 +11,9 @@ from tinynn.tensor import Tensor
 class Dropout(Module):
     """In training, out = x/(1 - p) where the element is kept, else 0; in evaluation, out = x.
 
-    Each element is dropped with probability p, by itself. Dividing by 1 - p keeps the mean, so that evaluation needs no
-    correction (Srivastava et al., JMLR 15 (2014)). The mask follows from the generator's seed and counter.
+    Each element is dropped with probability p, by itself. Dividing by 1 - p keeps the mean, so that
+    evaluation needs no correction (Srivastava et al., JMLR 15 (2014)). The mask follows from the generator's
+    seed and counter.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Layers, activations and losses as functions, under PyTorch's names: ``import tinynn.nn.functional as F``."""
+"""Layers, activations and losses as functions, under PyTorch's names."""
 
 from __future__ import annotations
 
@@ -20,19 +20,17 @@ from tinynn.nn.loss_functions import (
     mse_loss,
     nll_loss,
 )
-from tinynn.ops import convolution, elementwise, neural
+from tinynn.nn.plane_functions import avg_pool2d, conv2d, max_pool2d
+from tinynn.ops import elementwise, neural
 from tinynn.ops.arithmetic import equal
 from tinynn.ops.elementwise import elu, gelu, leaky_relu, relu, selu, sigmoid, silu, tanh
 from tinynn.ops.indexing import one_hot, take
 from tinynn.ops.linalg import linear
-from tinynn.ops.shape import expand_dims, normalize_axis, pad, reshape
+from tinynn.ops.shape import expand_dims, normalize_axis, reshape
 from tinynn.random import Generator
 from tinynn.tensor import Tensor
 
-Pair = tuple[int, int]
-
-
-# ------------------------------------------------------------------------------------------------- activations
+# ------------------------------------------------------------------------------------------------ activations
 
 
 def softplus(x: Any, beta: float = 1.0) -> Any:
@@ -76,151 +74,22 @@ def log_softmax(x: Any, dim: int = -1, axis: int | None = None) -> Any:
     return composites.log_softmax(x, normalize_axis(dim if axis is None else axis, len(x.shape)))
 
 
-# ----------------------------------------------------------------------------------------- convolution, pooling
-
-
-def pair(name: str, value: int | tuple[int, int], least: int) -> Pair:
-    """An int or two of them as two; checked to be at least ``least``."""
-    both = (value, value) if isinstance(value, (int, np.integer)) else tuple(value)
-    if len(both) != 2 or not all(isinstance(n, (int, np.integer)) and n >= least for n in both):
-        raise ValueError(f"{name} must be an integer of at least {least}, or two of them for height and width, not {value!r}")
-    return int(both[0]), int(both[1])
-
-
-def _batched(name: str, x: Any) -> Any:
-    """(C, H, W) as a batch of one."""
-    if len(x.shape) not in (3, 4):
-        raise ValueError(f"{name}: the input must be (N, C, H, W), or (C, H, W) for one sample, but has shape {tuple(x.shape)}")
-    return x if len(x.shape) == 4 else expand_dims(x, 0)
-
-
-def _unbatched(out: Any, x: Any) -> Any:
-    return out if len(x.shape) == 4 else reshape(out, tuple(out.shape[1:]))
-
-
-def conv2d(
-    x: Any,
-    weight: Any,
-    bias: Any = None,
-    stride: int | Pair = 1,
-    padding: int | Pair | str = 0,
-    dilation: int | Pair = 1,
-    groups: int = 1,
-) -> Any:
-    """Convolution of planes: out[n, o] = bias[o] + sum over c of x[n, c] (cross-correlated with) weight[o, c].
-
-    Parameters
-    ----------
-    x : (N, C, H, W), or (C, H, W)
-    weight : (O, C/groups, kernel height, kernel width)
-    bias : (O,) or None
-    stride, dilation : one number, or (along the height, along the width)
-    padding : likewise, or "valid" (none), or "same" (the output is as large as the input; stride 1 only)
-    groups : each of as many parts of the output channels sees its own part of the input channels
-
-    Returns
-    -------
-    (N, O, H', W'), H' = floor((H + 2 padding - dilation (kernel - 1) - 1)/stride) + 1
-
-    Raises
-    ------
-    ValueError
-        If the shapes or settings do not fit.
-    TypeError
-        If the dtypes of ``x`` and ``weight`` differ.
-
-    Examples
-    --------
-    >>> import tinynn
-    >>> tinynn.nn.functional.conv2d(tinynn.ones(1, 3, 3), tinynn.ones(1, 1, 2, 2), padding="same")
-    tensor([[[4., 4., 2.],
-             [4., 4., 2.],
-             [2., 2., 1.]]])
-    """
-    planes = _batched("conv2d", x)
-    steps, gaps = pair("conv2d: stride", stride, 1), pair("conv2d: dilation", dilation, 1)
-    if isinstance(padding, str):
-        planes, border = _named_padding(planes, padding, tuple(weight.shape[2:]), steps, gaps)
-    else:
-        border = pair("conv2d: padding", padding, 0)
-    return _unbatched(convolution.conv2d(planes, weight, bias, steps, border, gaps, groups), x)
-
-
-def _named_padding(x: Any, name: str, kernel: Any, stride: Pair, dilation: Pair) -> tuple[Any, Pair]:
-    """The input and the even border that "same" or "valid" asks for; what is odd goes below and to the right."""
-    if name == "valid":
-        return x, (0, 0)
-    if name != "same":
-        raise ValueError(f"conv2d: padding must be an integer, two of them, 'same' or 'valid', not {name!r}")
-    if stride != (1, 1):
-        raise ValueError(f"conv2d: padding='same' needs stride 1, not {stride}; give the padding as a number")
-    height, width = (d * (k - 1) for k, d in zip(kernel, dilation, strict=True))
-    if height % 2 or width % 2:
-        x = pad(x, ((0, 0), (0, 0), (0, height % 2), (0, width % 2)))
-    return x, (height // 2, width // 2)
-
-
-def max_pool2d(x: Any, kernel_size: int | Pair, stride: int | Pair | None = None, padding: int | Pair = 0) -> Any:
-    """The largest element under each place of a window; at a tie the first one gets the gradient.
-
-    Parameters
-    ----------
-    x : (N, C, H, W), or (C, H, W)
-    kernel_size, stride, padding : one number, or two; the stride is the kernel's size if None
-
-    Returns
-    -------
-    (N, C, H', W'), H' = floor((H + 2 padding - kernel)/stride) + 1
-
-    Raises
-    ------
-    ValueError
-        If the settings do not fit, or the padding is more than half of the kernel.
-
-    Examples
-    --------
-    >>> import tinynn
-    >>> tinynn.nn.functional.max_pool2d(tinynn.arange(16.0).reshape(1, 4, 4), 2)
-    tensor([[[ 5.,  7.],
-             [13., 15.]]])
-    """
-    window, steps, border = _pool_settings("max_pool2d", kernel_size, stride, padding)
-    return _unbatched(convolution.max_pool2d(_batched("max_pool2d", x), window, steps, border), x)
-
-
-def avg_pool2d(x: Any, kernel_size: int | Pair, stride: int | Pair | None = None, padding: int | Pair = 0) -> Any:
-    """The mean under each place of a window; a border of zeros counts. Parameters as in `max_pool2d`.
-
-    Examples
-    --------
-    >>> import tinynn
-    >>> tinynn.nn.functional.avg_pool2d(tinynn.arange(16.0).reshape(1, 4, 4), 2)
-    tensor([[[ 2.5,  4.5],
-             [10.5, 12.5]]])
-    """
-    window, steps, border = _pool_settings("avg_pool2d", kernel_size, stride, padding)
-    return _unbatched(convolution.avg_pool2d(_batched("avg_pool2d", x), window, steps, border), x)
-
-
-def _pool_settings(name: str, kernel: Any, stride: Any, padding: Any) -> tuple[Pair, Pair, Pair]:
-    window = pair(f"{name}: kernel_size", kernel, 1)
-    steps = window if stride is None else pair(f"{name}: stride", stride, 1)
-    return window, steps, pair(f"{name}: padding", padding, 0)
-
-
-# ------------------------------------------------------------------------------------------------ normalisation
+# ---------------------------------------------------------------------------------------------- normalisation
 
 
 def check_dtype(name: str, x: Any, weight: Any) -> None:
     """Refuse an input whose dtype is not that of the layer's parameters."""
     if weight is not None and x.dtype != weight.dtype:
         raise TypeError(
-            f"{name}: the input is {x.dtype} and the layer is {weight.dtype}. Convert the input, x.to({str(weight.dtype)!r}), or "
+            f"{name}: the input is {x.dtype} and the layer is {weight.dtype}. Convert the input, "
+            f"x.to({str(weight.dtype)!r}), or "
             f"the model, model.to({str(x.dtype)!r})."
         )
 
 
-def layer_norm(x: Any, normalized_shape: int | tuple[int, ...], weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
+def layer_norm(
+    x: Any, normalized_shape: int | tuple[int, ...], weight: Any = None, bias: Any = None, eps: float = 1e-5
+) -> Any:
     """(x - mean)/sqrt(var + eps) * weight + bias over the last axes, which have ``normalized_shape``.
 
     Source: Ba, Kiros & Hinton, arXiv:1607.06450.
@@ -253,11 +122,13 @@ def batch_norm(
     momentum: Any = 0.1,
     eps: float = 1e-5,
 ) -> Any:
-    """(x - mean)/sqrt(var + eps) * weight + bias in each channel: Ioffe & Szegedy, arXiv:1502.03167, algorithm 1.
+    """(x - mean)/sqrt(var + eps) * weight + bias in each channel.
 
-    In training, mean and (biased) variance are those of the batch, and the running ones, where given, move on:
-    running = (1 - momentum) running + momentum batch, for the variance with the unbiased estimate. In evaluation they are
-    the running ones.
+    In training, mean and (biased) variance are those of the batch, and the running ones, where given, move
+    on: running = (1 - momentum) running + momentum batch, for the variance with the unbiased estimate. In
+    evaluation they are the running ones.
+
+    Source: Ioffe & Szegedy, arXiv:1502.03167, algorithm 1.
 
     Parameters
     ----------
@@ -282,13 +153,23 @@ def batch_norm(
     shape = tuple(x.shape)
     if len(shape) < 2:
         raise ValueError(f"batch_norm: the input must be (N, C, ...), but has shape {shape}")
-    for name, value in (("running_mean", running_mean), ("running_var", running_var), ("weight", weight), ("bias", bias)):
+    for name, value in (
+        ("running_mean", running_mean),
+        ("running_var", running_var),
+        ("weight", weight),
+        ("bias", bias),
+    ):
         if value is not None and tuple(value.shape) != shape[1:2]:
-            raise ValueError(f"batch_norm: an input of shape {shape} has {shape[1]} channels, but {name} has shape {tuple(value.shape)}")
+            raise ValueError(
+                f"batch_norm: an input of shape {shape} has {shape[1]} channels, but {name} has shape "
+                f"{tuple(value.shape)}"
+            )
         check_dtype("batch_norm", x, value)
     if not training:
         if running_mean is None or running_var is None:
-            raise ValueError("batch_norm: evaluation needs running_mean and running_var; give them, or training=True")
+            raise ValueError(
+                "batch_norm: evaluation needs running_mean and running_var; give them, or training=True"
+            )
         scale = 1.0 / elementwise.sqrt(running_var + eps)
         scale = scale if weight is None else scale * weight
         shift = -running_mean * scale if bias is None else bias - running_mean * scale
@@ -297,7 +178,8 @@ def batch_norm(
     n = x.size // shape[1] if shape[1] else 0
     if n < 2:
         raise ValueError(
-            f"batch_norm: an input of shape {shape} has {n} value{'s' if n != 1 else ''} per channel, and training needs two or "
+            f"batch_norm: an input of shape {shape} has {n} value{'s' if n != 1 else ''} per channel, and "
+            "training needs two or "
             "more for a variance. Use a larger batch, DataLoader(..., drop_last=True), or model.eval()."
         )
     out, mean, variance = neural.batch_norm(x, weight, bias, eps)
@@ -308,13 +190,14 @@ def batch_norm(
     return out
 
 
-# -------------------------------------------------------------------------------------------- dropout, embedding
+# ----------------------------------------------------------------------------------------- dropout, embedding
 
 
 def dropout(x: Any, p: float = 0.5, training: bool = True, generator: Generator | None = None) -> Any:
     """x/(1 - p) where the element is kept, else 0; each is dropped with probability p. In evaluation: x.
 
-    Source: Srivastava et al., JMLR 15 (2014). The mask follows from the generator's seed and counter, and is not stored.
+    Source: Srivastava et al., JMLR 15 (2014). The mask follows from the generator's seed and counter, and is
+    not stored.
 
     Raises
     ------
@@ -367,23 +250,28 @@ def embedding(indices: Any, weight: Any, padding_idx: int | None = None) -> Any:
     tensor([[3., 4.],
             [1., 2.]])
     """
-    indices = indices if hasattr(indices, "dtype") else np.asarray(indices, None if np.size(indices) else np.intp)
+    indices = (
+        indices if hasattr(indices, "dtype") else np.asarray(indices, None if np.size(indices) else np.intp)
+    )
     if indices.dtype.kind not in "iu":
         raise TypeError(f"embedding: indices must be integers, not {indices.dtype}; use .to('int64')")
     raw = getattr(indices, "array", indices)
     if raw.size and (int(raw.min()) < 0 or int(raw.max()) >= weight.shape[0]):
         raise IndexError(
-            f"embedding: indices must be in 0 ... {weight.shape[0] - 1}, but they go from {int(raw.min())} to {int(raw.max())}"
+            f"embedding: indices must be in 0 ... {weight.shape[0] - 1}, but they go from {int(raw.min())} "
+            f"to {int(raw.max())}"
         )
     out = take(weight, indices, 0)
     if padding_idx is None:
         return out
-    return elementwise.where(expand_dims(equal(indices, padding_idx), -1), elementwise.stop_gradient(out), out)
+    return elementwise.where(
+        expand_dims(equal(indices, padding_idx), -1), elementwise.stop_gradient(out), out
+    )
 
 
 __all__ = [
-    "avg_pool2d", "batch_norm", "binary_cross_entropy", "binary_cross_entropy_with_logits", "conv2d", "cross_entropy",
-    "dropout", "elu", "embedding", "gelu", "huber_loss", "kl_div", "l1_loss", "layer_norm", "leaky_relu", "linear",
-    "log_softmax", "max_pool2d", "mse_loss", "nll_loss", "one_hot", "relu", "selu", "sigmoid", "silu", "softmax",
-    "softplus", "tanh",
+    "avg_pool2d", "batch_norm", "binary_cross_entropy", "binary_cross_entropy_with_logits", "conv2d",
+    "cross_entropy", "dropout", "elu", "embedding", "gelu", "huber_loss", "kl_div", "l1_loss", "layer_norm",
+    "leaky_relu", "linear", "log_softmax", "max_pool2d", "mse_loss", "nll_loss", "one_hot", "relu", "selu",
+    "sigmoid", "silu", "softmax", "softplus", "tanh",
 ]  # fmt: skip

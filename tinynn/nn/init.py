@@ -1,8 +1,9 @@
 """First values of parameters. All functions overwrite the tensor that they get, and return it.
 
-What keeps a signal's size from layer to layer depends on how many inputs each output adds up, ``fan_in``, and how many
-outputs each input feeds, ``fan_out``; for a kernel both count its places. With variance 1/fan_in (LeCun), 2/(fan_in +
-fan_out) (Glorot & Bengio) or 2/fan_in (He et al., for ReLU) the size neither dies out nor explodes.
+What keeps a signal's size from layer to layer depends on how many inputs each output adds up, ``fan_in``, and
+how many outputs each input feeds, ``fan_out``; for a kernel both count its places. With variance 1/fan_in
+(LeCun), 2/(fan_in + fan_out) (Glorot & Bengio) or 2/fan_in (He et al., for ReLU) the size neither dies out
+nor explodes.
 """
 
 from __future__ import annotations
@@ -47,12 +48,15 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
         slope = 0.01 if param is None else float(param)
         return math.sqrt(2.0 / (1.0 + slope * slope))
     if nonlinearity not in _GAINS:
-        raise ValueError(f"calculate_gain: nonlinearity {nonlinearity!r} is not one of leaky_relu, {', '.join(_GAINS)}")
+        raise ValueError(
+            f"calculate_gain: nonlinearity {nonlinearity!r} is not one of leaky_relu, {', '.join(_GAINS)}"
+        )
     return _GAINS[nonlinearity]
 
 
 _GAINS = {
-    "linear": 1.0, "conv2d": 1.0, "identity": 1.0, "sigmoid": 1.0, "tanh": 5.0 / 3.0, "relu": math.sqrt(2.0), "selu": 0.75,
+    "linear": 1.0, "conv2d": 1.0, "identity": 1.0, "sigmoid": 1.0, "tanh": 5.0 / 3.0,
+    "relu": math.sqrt(2.0), "selu": 0.75,
 }  # fmt: skip
 
 
@@ -72,7 +76,9 @@ def fans(tensor: Tensor) -> tuple[int, int]:
     """
     shape = tensor.shape
     if len(shape) < 2:
-        raise ValueError(f"fan_in and fan_out need a weight with two axes or more (out, in, ...), not one of shape {shape}")
+        raise ValueError(
+            f"fan_in and fan_out need a weight with two axes or more (out, in, ...), not one of shape {shape}"
+        )
     places = math.prod(shape[2:])
     return shape[1] * places, shape[0] * places
 
@@ -92,7 +98,9 @@ def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Generato
     return tensor.assign_(rand(tensor.shape, generator=generator, dtype=tensor.dtype) * (b - a) + a)
 
 
-def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Generator | None = None) -> Tensor:
+def normal_(
+    tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Generator | None = None
+) -> Tensor:
     """Normal numbers with the mean and standard deviation given.
 
     Examples
@@ -145,8 +153,9 @@ def ones_(tensor: Tensor) -> Tensor:
 def standard_uniform_(tensor: Tensor, generator: Generator | None = None) -> Tensor:
     """U[-1/sqrt(n), 1/sqrt(n)) with n = fan_in: variance 1/(3 n).
 
-    The "standard initialisation" of Glorot & Bengio (AISTATS 2010, equation 1), which courses often print under the
-    name of Xavier; their own proposal is `xavier_uniform_`. It is the default of `Linear` and `Conv2d`, as in PyTorch.
+    The "standard initialisation" of Glorot & Bengio (AISTATS 2010, equation 1), which courses often print
+    under the name of Xavier; their own proposal is `xavier_uniform_`. It is the default of `Linear` and
+    `Conv2d`, as in PyTorch.
 
     Examples
     --------
@@ -160,7 +169,9 @@ def standard_uniform_(tensor: Tensor, generator: Generator | None = None) -> Ten
 
 
 def xavier_uniform_(tensor: Tensor, gain: float = 1.0, generator: Generator | None = None) -> Tensor:
-    """U[-a, a) with a = gain sqrt(6/(fan_in + fan_out)): "normalised initialisation", Glorot & Bengio, equation 16.
+    """U[-a, a) with a = gain sqrt(6/(fan_in + fan_out)).
+
+    The "normalised initialisation" of Glorot & Bengio (AISTATS 2010, equation 16).
 
     Examples
     --------
@@ -239,10 +250,12 @@ def _kaiming_std(tensor: Tensor, a: float, mode: str, nonlinearity: str) -> floa
 
 
 def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: Generator | None = None) -> Tensor:
-    """gain times a random matrix with orthonormal rows (or columns, where there are fewer): Saxe et al., arXiv:1312.6120.
+    """gain times a random matrix with orthonormal rows (or columns, where there are fewer).
 
-    Axes after the first count as one. The Q of a QR decomposition of normal numbers, with the signs of R's diagonal, is
-    distributed evenly over all such matrices (Mezzadri, arXiv:math-ph/0609050).
+    Source: Saxe et al., arXiv:1312.6120.
+
+    Axes after the first count as one. The Q of a QR decomposition of normal numbers, with the signs of R's
+    diagonal, is distributed evenly over all such matrices (Mezzadri, arXiv:math-ph/0609050).
 
     Raises
     ------
@@ -257,7 +270,9 @@ def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: Generator | None =
     True
     """
     if tensor.ndim < 2:
-        raise ValueError(f"orthogonal_: a tensor with two axes or more is needed, not one of shape {tensor.shape}")
+        raise ValueError(
+            f"orthogonal_: a tensor with two axes or more is needed, not one of shape {tensor.shape}"
+        )
     if not tensor.size:
         return tensor
     rows, columns = tensor.shape[0], tensor.size // tensor.shape[0]

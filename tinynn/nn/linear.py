@@ -25,7 +25,8 @@ class Linear(Module):
 
     Attributes
     ----------
-    weight : W, (out_features, in_features), at first U[-1/sqrt(in_features), 1/sqrt(in_features)); see `nn.init`
+    weight : W, (out_features, in_features), at first U[-1/sqrt(in_features), 1/sqrt(in_features)); see
+        `nn.init`
     bias : b, (out_features,), at first from the same interval; None without bias
 
     Shapes: (..., in_features) to (..., out_features).
@@ -46,11 +47,18 @@ class Linear(Module):
     """
 
     def __init__(
-        self, in_features: int, out_features: int, bias: bool = True, dtype: Any = None, generator: Generator | None = None
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        dtype: Any = None,
+        generator: Generator | None = None,
     ) -> None:
         super().__init__()
         if in_features < 0 or out_features < 0:
-            raise ValueError(f"Linear: in_features={in_features} and out_features={out_features} must not be negative")
+            raise ValueError(
+                f"Linear: in_features={in_features} and out_features={out_features} must not be negative"
+            )
         self.in_features, self.out_features = in_features, out_features
         self.weight = Parameter(zeros(out_features, in_features, dtype=dtype))
         self.bias = Parameter(zeros(out_features, dtype=dtype)) if bias else None
@@ -69,4 +77,6 @@ class Linear(Module):
 
     def extra_repr(self) -> str:
         """The settings."""
-        return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
+        return (
+            f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
+        )

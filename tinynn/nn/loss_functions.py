@@ -1,7 +1,8 @@
 """The losses as functions of a prediction (``input``) and a target.
 
-Prediction and target of a regression must have equal shapes. Broadcasting (N,) against (N, 1) would quietly make an
-(N, N) table of differences, whose mean trains to nonsense; so it is an error here, while arithmetic goes on to broadcast.
+Prediction and target of a regression must have equal shapes. Broadcasting (N,) against (N, 1) would quietly
+make an (N, N) table of differences, whose mean trains to nonsense; so it is an error here, while arithmetic
+goes on to broadcast.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from tinynn.autodiff import apply
 from tinynn.functional import log_softmax
 from tinynn.nn.class_labels import class_rows, labels_of
 from tinynn.ops.arithmetic import less
-from tinynn.ops.elementwise import abs, clip, exp, log, log1p, softplus, where
+from tinynn.ops.elementwise import abs, clip, exp, log, log1p, softplus, square, where
 from tinynn.ops.indexing import take
 from tinynn.ops.neural import SoftmaxCrossEntropy
 from tinynn.ops.reduce import Mean, Sum, sum
@@ -24,7 +25,7 @@ REDUCTIONS = ("mean", "sum", "none")
 _MEAN, _SUM, _SOFTMAX_CROSS_ENTROPY = Mean(None, False), Sum(None, False), SoftmaxCrossEntropy()
 
 
-# ------------------------------------------------------------------------------------------------- the two ends
+# ----------------------------------------------------------------------------------------------- the two ends
 
 
 def check_reduction(name: str, reduction: str, known: tuple[str, ...] = REDUCTIONS) -> str:
@@ -35,7 +36,7 @@ def check_reduction(name: str, reduction: str, known: tuple[str, ...] = REDUCTIO
 
 
 def _matched(name: str, input: Any, target: Any) -> Any:
-    """The target, once shapes and dtypes are known to fit; integers become floats, numbers and lists arrays."""
+    """The target, once shapes and dtypes fit; integers become floats, numbers and lists arrays."""
     if not hasattr(target, "dtype"):
         target = np.asarray(target, input.dtype)
     if input.shape != target.shape:
@@ -64,7 +65,9 @@ def _shapes_differ(name: str, a: tuple[int, ...], b: tuple[int, ...]) -> str:
 def _reduced(name: str, losses: Any, reduction: str) -> Any:
     if reduction == "mean":
         if not losses.size:
-            raise ValueError(f"{name}: the mean of no losses (shape {tuple(losses.shape)}); is the batch empty?")
+            raise ValueError(
+                f"{name}: the mean of no losses (shape {tuple(losses.shape)}); is the batch empty?"
+            )
         return apply(_MEAN, losses)
     if reduction == "sum":
         return apply(_SUM, losses)
@@ -79,7 +82,8 @@ def _weighted(name: str, what: str, losses: Any, weight: Any) -> Any:
         return losses * broadcast_to(weight, tuple(losses.shape))
     except ValueError:
         raise ValueError(
-            f"{name}: {what} of shape {tuple(weight.shape)} does not broadcast to the losses of shape {tuple(losses.shape)}"
+            f"{name}: {what} of shape {tuple(weight.shape)} does not broadcast to the losses of shape "
+            f"{tuple(losses.shape)}"
         ) from None
 
 
@@ -90,7 +94,7 @@ def _like(weight: Any, losses: Any) -> Any:
     return weight if weight.dtype == losses.dtype else weight.astype(losses.dtype)
 
 
-# --------------------------------------------------------------------------------------------------- regression
+# ------------------------------------------------------------------------------------------------- regression
 
 
 def mse_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
@@ -115,7 +119,7 @@ def mse_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
     tensor(2.)
     """
     d = input - _matched("mse_loss", input, target)
-    return _reduced("mse_loss", d * d, reduction)
+    return _reduced("mse_loss", square(d), reduction)
 
 
 def l1_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
@@ -133,7 +137,8 @@ def l1_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
 def huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float = 1.0) -> Any:
     """d**2/2 where |d| <= delta, else delta (|d| - delta/2), with d = input - target   (Huber, 1964).
 
-    Computed as c (d - c/2) with c = d held between -delta and delta, which is both branches in one, and cannot overflow.
+    Computed as c (d - c/2) with c = d held between -delta and delta, which is both branches in one, and
+    cannot overflow.
 
     Raises
     ------
@@ -159,8 +164,8 @@ def huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float = 
 def binary_cross_entropy(input: Any, target: Any, weight: Any = None, reduction: str = "mean") -> Any:
     """-(t log p + (1 - t) log(1 - p)) for probabilities p (``input``) and targets t.
 
-    The logarithms are held at -100, as in PyTorch, so that p = 0 or 1 gives no infinity; where they are held, their
-    derivative is 0. `binary_cross_entropy_with_logits` has neither limit.
+    The logarithms are held at -100, as in PyTorch, so that p = 0 or 1 gives no infinity; where they are held,
+    their derivative is 0. `binary_cross_entropy_with_logits` has neither limit.
 
     Parameters
     ----------
@@ -177,14 +182,16 @@ def binary_cross_entropy(input: Any, target: Any, weight: Any = None, reduction:
     Examples
     --------
     >>> import tinynn
-    >>> tinynn.nn.functional.binary_cross_entropy(tinynn.tensor([0.5, 0.0]), tinynn.tensor([1.0, 1.0]), reduction="none")
+    >>> p, t = tinynn.tensor([0.5, 0.0]), tinynn.tensor([1.0, 1.0])
+    >>> tinynn.nn.functional.binary_cross_entropy(p, t, reduction="none")
     tensor([  0.69314718, 100.        ])
     """
     target = _matched("binary_cross_entropy", input, target)
     p = getattr(input, "array", input)
     if p.size and (p.min() < 0.0 or p.max() > 1.0):
         raise ValueError(
-            f"binary_cross_entropy: inputs must be probabilities, in [0, 1], but they go from {p.min()} to {p.max()}; "
+            f"binary_cross_entropy: inputs must be probabilities, in [0, 1], but they go from {p.min()} to "
+            f"{p.max()}; "
             "for raw outputs use binary_cross_entropy_with_logits (BCEWithLogitsLoss)"
         )
     one, other = less(_EXP_100, input), less(input, 1.0)  # where the logarithms are not held
@@ -201,7 +208,7 @@ _EXP_100 = float(np.exp(-100.0))
 def binary_cross_entropy_with_logits(
     input: Any, target: Any, weight: Any = None, reduction: str = "mean", pos_weight: Any = None
 ) -> Any:
-    """-(w t log s(x) + (1 - t) log(1 - s(x))) for logits x (``input``), with s = sigmoid and w = ``pos_weight``.
+    """-(w t log s(x) + (1 - t) log(1 - s(x))) for logits x (``input``), with s = sigmoid, w = ``pos_weight``.
 
     Computed as w t softplus(-x) + (1 - t) softplus(x), which is exact for logits of any size.
 
@@ -216,7 +223,8 @@ def binary_cross_entropy_with_logits(
     --------
     >>> import tinynn
     >>> F = tinynn.nn.functional
-    >>> F.binary_cross_entropy_with_logits(tinynn.tensor([0.0, -1e4]), tinynn.tensor([1.0, 1.0]), reduction="none")
+    >>> x, t = tinynn.tensor([0.0, -1e4]), tinynn.tensor([1.0, 1.0])
+    >>> F.binary_cross_entropy_with_logits(x, t, reduction="none")
     tensor([6.93147181e-01, 1.00000000e+04])
     """
     name = "binary_cross_entropy_with_logits"
@@ -229,7 +237,7 @@ def binary_cross_entropy_with_logits(
 
 
 def kl_div(input: Any, target: Any, reduction: str = "mean", log_target: bool = False) -> Any:
-    """t (log t - x) for log-probabilities x (``input``) and probabilities t: summed, the divergence of x from t.
+    """t (log t - x) for log-probabilities x (``input``) and probabilities t (``target``).
 
     0 log 0 counts as 0.
 
@@ -237,7 +245,8 @@ def kl_div(input: Any, target: Any, reduction: str = "mean", log_target: bool = 
     ----------
     input : log-probabilities, (N, ...)
     target : probabilities, or their logarithms with ``log_target``, of the same shape
-    reduction : "mean" (over elements), "batchmean" (the sum divided by N: the divergence itself), "sum", "none"
+    reduction : "mean" (over elements), "batchmean" (the sum divided by N: the divergence itself), "sum",
+        "none"
 
     Examples
     --------
@@ -260,7 +269,7 @@ def kl_div(input: Any, target: Any, reduction: str = "mean", log_target: bool = 
     return sum(losses) / (losses.shape[0] if losses.shape else 1)
 
 
-# ----------------------------------------------------------------------------------------------------- classes
+# ---------------------------------------------------------------------------------------------------- classes
 
 
 def cross_entropy(
@@ -271,12 +280,15 @@ def cross_entropy(
     reduction: str = "mean",
     label_smoothing: float = 0.0,
 ) -> Any:
-    """-log softmax(x)[label] for logits x (``input``); with probabilities as target, -sum_c t_c log softmax(x)_c.
+    """-log softmax(x)[label] for logits x (``input``).
+
+    With probabilities t as target, -sum_c t_c log softmax(x)_c.
 
     Parameters
     ----------
     input : (N, C), (C,), or (N, C, d1, ...)
-    target : class labels, integers of shape (N,), (), or (N, d1, ...); or probabilities of the shape of ``input``
+    target : class labels, integers of shape (N,), (), or (N, d1, ...); or probabilities of the shape of
+        ``input``
     weight : (C,), a factor for each class
     ignore_index : rows with this label do not count
     reduction : "mean", "sum" or "none". The mean of labels is weighted: sum of losses / sum of their weights
@@ -308,7 +320,9 @@ def cross_entropy(
     if target.dtype.kind == "f" and target.shape == input.shape:
         if ignore_index >= 0:
             raise ValueError("cross_entropy: ignore_index has no meaning where the target is probabilities")
-        losses = _soft_cross_entropy(logits, _matched("cross_entropy", input, target), weight, label_smoothing)
+        losses = _soft_cross_entropy(
+            logits, _matched("cross_entropy", input, target), weight, label_smoothing
+        )
         return _reduced("cross_entropy", reshape(losses, places), reduction)
     labels, keep = labels_of("cross_entropy", target, input, places, ignore_index)
     labels = labels if keep is None else where(keep, labels, 0)
@@ -334,8 +348,12 @@ def _soft_cross_entropy(logits: Any, target: Any, weight: Any, smoothing: float)
     return -sum(target * log_softmax(logits), axis=1)
 
 
-def nll_loss(input: Any, target: Any, weight: Any = None, ignore_index: int = -100, reduction: str = "mean") -> Any:
-    """-x[label] for log-probabilities x (``input``), such as `log_softmax` gives; parameters as in `cross_entropy`.
+def nll_loss(
+    input: Any, target: Any, weight: Any = None, ignore_index: int = -100, reduction: str = "mean"
+) -> Any:
+    """-x[label] for log-probabilities x (``input``), such as `log_softmax` gives.
+
+    Parameters and errors as in `cross_entropy`.
 
     Examples
     --------
@@ -362,11 +380,16 @@ def _class_weight(name: str, weight: Any, rows: Any) -> Any:
         return None
     weight = _like(weight, rows)
     if tuple(weight.shape) != rows.shape[1:]:
-        raise ValueError(f"{name}: weight has shape {tuple(weight.shape)}, but there are {rows.shape[1]} classes: one number for each")
+        raise ValueError(
+            f"{name}: weight has shape {tuple(weight.shape)}, but there are {rows.shape[1]} classes: one "
+            "number for each"
+        )
     return weight
 
 
-def _reduced_classes(name: str, losses: Any, factors: Any, keep: Any, places: tuple[int, ...], reduction: str) -> Any:
+def _reduced_classes(
+    name: str, losses: Any, factors: Any, keep: Any, places: tuple[int, ...], reduction: str
+) -> Any:
     """Leave ignored rows out; the mean is over the weights of those that count."""
     if keep is not None:
         losses = where(keep, losses, 0.0)

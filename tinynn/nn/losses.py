@@ -115,8 +115,8 @@ class CrossEntropyLoss(_Loss):
     reduction : "mean" (weighted by the labels' weights), "sum" or "none"
     label_smoothing : e in [0, 1]: the target becomes (1 - e) target + e/C (Szegedy et al., arXiv:1512.00567)
 
-    Shapes: input (N, C), (C,) or (N, C, d1, ...); target (N,), () or (N, d1, ...) of integers, or probabilities of
-    the input's shape.
+    Shapes: input (N, C), (C,) or (N, C, d1, ...); target (N,), () or (N, d1, ...) of integers, or
+    probabilities of the input's shape.
 
     Raises
     ------
@@ -137,7 +137,11 @@ class CrossEntropyLoss(_Loss):
     weight: Tensor | None
 
     def __init__(
-        self, weight: Any = None, ignore_index: int = -100, reduction: str = "mean", label_smoothing: float = 0.0
+        self,
+        weight: Any = None,
+        ignore_index: int = -100,
+        reduction: str = "mean",
+        label_smoothing: float = 0.0,
     ) -> None:
         super().__init__(reduction)
         if not 0.0 <= label_smoothing <= 1.0:
@@ -147,11 +151,15 @@ class CrossEntropyLoss(_Loss):
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """Compute the loss."""
-        return L.cross_entropy(input, target, self.weight, self.ignore_index, self.reduction, self.label_smoothing)
+        return L.cross_entropy(
+            input, target, self.weight, self.ignore_index, self.reduction, self.label_smoothing
+        )
 
 
 class NLLLoss(_Loss):
-    """-x[label] for log-probabilities x, such as `LogSoftmax` gives. Parameters, shapes, errors as in `CrossEntropyLoss`.
+    """-x[label] for log-probabilities x, such as `LogSoftmax` gives.
+
+    Parameters, shapes and errors as in `CrossEntropyLoss`.
 
     Examples
     --------
@@ -204,7 +212,7 @@ class BCELoss(_Loss):
 
 
 class BCEWithLogitsLoss(_Loss):
-    """w t softplus(-x) + (1 - t) softplus(x) for logits x: `BCELoss` of sigmoid(x), exact for logits of any size.
+    """w t softplus(-x) + (1 - t) softplus(x) for logits x: `BCELoss` of sigmoid(x), exact at any size.
 
     Parameters
     ----------

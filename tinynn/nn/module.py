@@ -1,55 +1,33 @@
 """Module: parameters, buffers and submodules under the names of attributes.
 
-A module's own attributes are its registry. Whatever is assigned to ``self`` and is a `Parameter` or a `Module` is found
-again by looking through ``vars(self)``, in the order of assignment, which is the same in every run. There is no second
-book to keep, and ``self.weight`` is an ordinary attribute. Only buffers need a note: a plain tensor becomes one by
-`Module.register_buffer`.
+A module's own attributes are its registry. Whatever is assigned to ``self`` and is a `Parameter` or a
+`Module` is found again by looking through ``vars(self)``, in the order of assignment, which is the same in
+every run. There is no second book to keep, and ``self.weight`` is an ordinary attribute. Only buffers need a
+note: a plain tensor becomes one by `Module.register_buffer`.
 """
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, Self
 
-import numpy as np
-
 from tinynn.backends import convert
-from tinynn.nn.state import IncompatibleKeys, load
-from tinynn.ops import transfer
+from tinynn.nn.hooks import RemovableHook
+from tinynn.nn.state import IncompatibleKeys, convert_all, load
 from tinynn.tensor import Parameter, Tensor
-
-_next_hook = itertools.count().__next__
-
-
-class RemovableHook:
-    """Returned by the functions that register hooks; ``remove()`` takes the hook away again."""
-
-    def __init__(self, hooks: dict[int, Any], function: Callable[..., Any]) -> None:
-        self._hooks, self._key = hooks, _next_hook()
-        hooks[self._key] = function
-
-    def remove(self) -> None:
-        """Take the hook away. A second call does nothing."""
-        self._hooks.pop(self._key, None)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.remove()
 
 
 class Module:
     """Base class of layers, losses and whole networks.
 
-    A subclass calls ``super().__init__()`` first, assigns its parameters and submodules to ``self``, and computes in
-    ``forward``, which is run by calling the module.
+    A subclass calls ``super().__init__()`` first, assigns its parameters and submodules to ``self``, and
+    computes in ``forward``, which is run by calling the module.
 
     Attributes
     ----------
-    training : True in training, False in evaluation; `train` and `eval` set it. Dropout and batch norm look at it.
+    training : True in training, False in evaluation; `train` and `eval` set it. Dropout and batch norm look
+        at it.
 
     Examples
     --------
@@ -70,8 +48,12 @@ class Module:
 
     # There is no __getattr__ here, on purpose: it would make every look-up of an attribute slower.
     training: bool = True
-    _persistent: Mapping[str, bool] = MappingProxyType({})  # the buffers' names, and whether state_dict() has them
-    _hooks: tuple[dict[int, Any], dict[int, Any]] | None = None  # before and after forward, once there are any
+    _persistent: Mapping[str, bool] = MappingProxyType(
+        {}
+    )  # the buffers' names, and whether state_dict() has them
+    _hooks: tuple[dict[int, Any], dict[int, Any]] | None = (
+        None  # before and after forward, once there are any
+    )
 
     def __init__(self) -> None:
         self.__dict__.update(training=True, _persistent={}, _hooks=None)
@@ -101,7 +83,7 @@ class Module:
         return output
 
     def register_forward_hook(self, hook: Callable[[Module, tuple[Any, ...], Any], Any]) -> RemovableHook:
-        """Call ``hook(module, args, output)`` after each forward pass; what it returns, unless None, replaces the output.
+        """Call ``hook(module, args, output)`` after each forward pass; a value it returns is the output.
 
         Examples
         --------
@@ -116,7 +98,7 @@ class Module:
         return RemovableHook(self._hook_lists()[1], hook)
 
     def register_forward_pre_hook(self, hook: Callable[[Module, tuple[Any, ...]], Any]) -> RemovableHook:
-        """Call ``hook(module, args)`` before each forward pass; what it returns, unless None, replaces the arguments."""
+        """Call ``hook(module, args)`` before each forward pass; a value it returns is the input."""
         return RemovableHook(self._hook_lists()[0], hook)
 
     def _hook_lists(self) -> tuple[dict[int, Any], dict[int, Any]]:
@@ -134,11 +116,15 @@ class Module:
             if isinstance(own.get(name), (Parameter, Module)):
                 kind = "parameter" if isinstance(own[name], Parameter) else "submodule"
                 raise TypeError(
-                    f"{type(self).__name__}.{name} is a {kind}; it cannot be replaced by a {type(value).__name__}"
+                    f"{type(self).__name__}.{name} is a {kind}; it cannot be replaced by a "
+                    f"{type(value).__name__}"
                     + (f". To overwrite its values use {name}.assign_(value)" if kind == "parameter" else "")
                 )
             if name in self._persistent and not isinstance(value, Tensor):
-                raise TypeError(f"{type(self).__name__}.{name} is a buffer: a tensor or None, not a {type(value).__name__}")
+                raise TypeError(
+                    f"{type(self).__name__}.{name} is a buffer: a tensor or None, not a "
+                    f"{type(value).__name__}"
+                )
         object.__setattr__(self, name, value)
 
     def __delattr__(self, name: str) -> None:
@@ -148,7 +134,8 @@ class Module:
     def _buffer_names(self, name: str) -> dict[str, bool]:
         if not isinstance(self._persistent, dict):
             raise AttributeError(
-                f"{type(self).__name__}: {name!r} is assigned before super().__init__() was called; make that the "
+                f"{type(self).__name__}: {name!r} is assigned before super().__init__() was called; make "
+                "that the "
                 "first line of __init__"
             )
         return self._persistent
@@ -156,7 +143,9 @@ class Module:
     def register_parameter(self, name: str, parameter: Parameter | None) -> None:
         """Add a parameter under a name that is computed; ``self.name = parameter`` does the same."""
         if parameter is not None and not isinstance(parameter, Parameter):
-            raise TypeError(f"register_parameter: {name!r} must be a Parameter or None, not a {type(parameter).__name__}")
+            raise TypeError(
+                f"register_parameter: {name!r} must be a Parameter or None, not a {type(parameter).__name__}"
+            )
         self._check_free(name)
         setattr(self, name, parameter)
 
@@ -177,7 +166,9 @@ class Module:
             If the name is taken, empty, or has a dot.
         """
         if tensor is not None and not isinstance(tensor, Tensor):
-            raise TypeError(f"register_buffer: {name!r} must be a tensor or None, not a {type(tensor).__name__}")
+            raise TypeError(
+                f"register_buffer: {name!r} must be a tensor or None, not a {type(tensor).__name__}"
+            )
         if name not in self._persistent:
             self._check_free(name)
         self._buffer_names(name)[name] = persistent
@@ -214,7 +205,7 @@ class Module:
         return ((name, value) for name, value in self._members() if isinstance(value, Module))
 
     def named_modules(self, prefix: str = "", remove_duplicate: bool = True) -> Iterator[tuple[str, Module]]:
-        """This module and all below it, with their dotted names; this one's is ``prefix``. Parents come first."""
+        """This module and all below it, with their dotted names; this one's is ``prefix``. Parents first."""
         return self._walk(prefix, set() if remove_duplicate else None)
 
     def _walk(self, prefix: str, seen: set[int] | None) -> Iterator[tuple[str, Module]]:
@@ -269,7 +260,9 @@ class Module:
         """Buffers, each once."""
         return (buffer for _, buffer in self.named_buffers(recurse=recurse))
 
-    def _named(self, own: Callable[[Module], Iterator[Any]], prefix: str, recurse: bool, unique: bool) -> Iterator[Any]:
+    def _named(
+        self, own: Callable[[Module], Iterator[Any]], prefix: str, recurse: bool, unique: bool
+    ) -> Iterator[Any]:
         modules = self.named_modules(prefix, unique) if recurse else iter([(prefix, self)])
         seen: set[int] = set()
         for path, module in modules:
@@ -292,7 +285,7 @@ class Module:
     # ------------------------------------------------------------------------------------ changing everything
 
     def apply(self, function: Callable[[Module], Any]) -> Self:
-        """Call ``function(module)`` for every module below and then for this one. Returns the module itself."""
+        """Call ``function(module)`` for every module below, then for this one. Returns the module."""
         for module in self.children():
             module.apply(function)
         function(self)
@@ -307,7 +300,7 @@ class Module:
         return self
 
     def eval(self) -> Self:
-        """Switch this module and all below to evaluation: no dropout, batch norm by its running statistics."""
+        """Switch this module and all below to evaluation: no dropout, batch norm by running statistics."""
         return self.train(False)
 
     def zero_grad(self) -> None:
@@ -322,10 +315,10 @@ class Module:
         return self
 
     def to(self, target: Any) -> Self:
-        """Change the dtype of all floating-point parameters and buffers, or move everything to another device.
+        """Change the dtype of the floating-point parameters and buffers, or move all to another device.
 
-        The `Parameter` objects stay the same, so that an optimizer that holds them goes on; their arrays (and gradients)
-        are replaced. Integer buffers keep their dtype.
+        The `Parameter` objects stay the same, so that an optimizer that holds them goes on; their arrays (and
+        gradients) are replaced. Integer buffers keep their dtype.
 
         Parameters
         ----------
@@ -342,19 +335,7 @@ class Module:
         >>> nn.Linear(2, 3).to("float32").weight.dtype
         dtype('float32')
         """
-        is_device = isinstance(target, str) and target.split(":")[0] in convert.DEVICES
-        if not is_device:
-            try:
-                floating = np.dtype(target).kind == "f"
-            except TypeError:
-                floating = False
-            if not floating:
-                raise TypeError(f"to({target!r}): a floating dtype such as 'float32', or a device: 'cpu' or 'cupy'")
-        tensors = [t for t in itertools.chain(self.parameters(), self.buffers()) if is_device or t.dtype.kind == "f"]
-        tensors += [t._grad for t in tensors if t._grad is not None]
-        arrays = [transfer.to(Tensor(t.array), target).array for t in tensors]  # all, before anything changes
-        for tensor, array in zip(tensors, arrays, strict=True):
-            tensor.array = convert.as_array(array)
+        convert_all([*self.parameters(), *self.buffers()], target)
         return self
 
     # ------------------------------------------------------------------------------------------- saved states
@@ -364,14 +345,15 @@ class Module:
 
         Returns
         -------
-        dict from name to a tensor outside any graph. They are copies: training on does not change them. `tinynn.save`
-        takes the dict. A shared parameter is there under each of its names.
+        dict from name to a tensor outside any graph. They are copies: training on does not change them.
+        `tinynn.save` takes the dict. A shared parameter is there under each of its names.
 
         Examples
         --------
         >>> from tinynn import nn
         >>> list(nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3)).state_dict())
-        ['0.weight', '0.bias', '1.weight', '1.bias', '1.running_mean', '1.running_var', '1.num_batches_tracked']
+        ['0.weight', '0.bias', '1.weight', '1.bias', '1.running_mean', '1.running_var',
+        '1.num_batches_tracked']
         """
         return {name: Tensor(convert.copied(tensor.array, None)) for name, tensor in self._state(prefix)}
 
@@ -385,7 +367,7 @@ class Module:
                     yield at + name, buffer
 
     def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> IncompatibleKeys:
-        """Overwrite all parameters and persistent buffers with the values of ``state``, in the module's dtypes.
+        """Overwrite all parameters and persistent buffers with the values of ``state``, in their dtypes.
 
         Everything is checked first: after an error the module is as it was.
 
@@ -397,8 +379,8 @@ class Module:
         Raises
         ------
         ValueError
-            If names are missing or unexpected (with ``strict``), or a value has the wrong shape or is no array of
-            numbers. The message lists all of them.
+            If names are missing or unexpected (with ``strict``), or a value has the wrong shape or is no
+            array of numbers. The message lists all of them.
         TypeError
             If ``state`` is no dict.
 
@@ -411,7 +393,7 @@ class Module:
         """
         return load(dict(self._state()), state, strict, type(self).__name__)
 
-    # ------------------------------------------------------------------------------------------------ printing
+    # ----------------------------------------------------------------------------------------------- printing
 
     def extra_repr(self) -> str:
         """What stands between the parentheses in ``repr``: the settings."""

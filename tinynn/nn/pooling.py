@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from tinynn.nn import functional as F
-from tinynn.nn.functional import Pair, pair
 from tinynn.nn.module import Module
+from tinynn.nn.plane_functions import Pair, pair
 from tinynn.tensor import Tensor
 
 
 class _Pool2d(Module):
     """The settings that the pooling layers have in common."""
 
-    def __init__(self, kernel_size: int | Pair, stride: int | Pair | None = None, padding: int | Pair = 0) -> None:
+    def __init__(
+        self, kernel_size: int | Pair, stride: int | Pair | None = None, padding: int | Pair = 0
+    ) -> None:
         super().__init__()
         name = type(self).__name__
         self.kernel_size = pair(f"{name}: kernel_size", kernel_size, 1)
@@ -39,7 +41,8 @@ class MaxPool2d(_Pool2d):
     Raises
     ------
     ValueError
-        If a setting is not positive, the padding more than half of the kernel, or the window larger than the plane.
+        If a setting is not positive, the padding more than half of the kernel, or the window larger than the
+        plane.
 
     Examples
     --------

@@ -1,12 +1,14 @@
-"""Loading a state dict: everything is checked before anything changes."""
+"""Loading a state dict, and changing dtype or device: all is checked and computed before anything changes."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from tinynn.backends import convert
+from tinynn.ops import transfer
 from tinynn.tensor import Tensor
 
 
@@ -61,3 +63,30 @@ def _read(own: Mapping[str, Tensor], state: Mapping[str, Any]) -> tuple[dict[str
             wrong.append(f"{name}: the buffer is the result of a recorded operation; detach() it first")
         values[name] = value
     return values, wrong
+
+
+def convert_all(tensors: Iterable[Tensor], target: Any) -> None:
+    """Give leaves, and their gradients, new arrays of another floating dtype or on another device.
+
+    The tensors stay the same objects. Those of integers keep their dtype.
+
+    Raises
+    ------
+    TypeError
+        As `Module.to` says; nothing has changed then.
+    """
+    is_device = isinstance(target, str) and target.split(":")[0] in convert.DEVICES
+    if not is_device and not _is_floating(target):
+        raise TypeError(f"to({target!r}): a floating dtype such as 'float32', or a device: 'cpu' or 'cupy'")
+    chosen = [tensor for tensor in tensors if is_device or tensor.dtype.kind == "f"]
+    chosen += [tensor._grad for tensor in chosen if tensor._grad is not None]
+    arrays = [transfer.to(Tensor(tensor.array), target).array for tensor in chosen]
+    for tensor, array in zip(chosen, arrays, strict=True):
+        tensor.array = convert.as_array(array)
+
+
+def _is_floating(dtype: Any) -> bool:
+    try:
+        return np.dtype(dtype).kind == "f"
+    except TypeError:
+        return False

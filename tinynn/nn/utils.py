@@ -86,8 +86,9 @@ def clip_grad_norm_(
 
 @no_grad()
 def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -> None:
-    """Hold every element of the gradients between -clip_value and clip_value. The gradients are replaced, not
-    written to.
+    """Hold every element of the gradients between -clip_value and clip_value.
+
+    The gradients are replaced, not written to.
 
     Raises
     ------

@@ -58,8 +58,7 @@ def check_betas(owner: str, betas: Any) -> None:
 
 
 def as_groups(owner: str, params: Any) -> list[dict[str, Any]]:
-    """The argument ``params`` of an optimizer as a list of group dicts, whose ``params`` are still
-    unchecked."""
+    """The argument ``params`` of an optimizer as a list of group dicts, still to be checked."""
     if isinstance(params, Tensor):
         raise TypeError(
             f"{owner}: params must be an iterable of tensors; for a single tensor pass a list, [tensor]"
@@ -76,8 +75,7 @@ def as_groups(owner: str, params: Any) -> list[dict[str, Any]]:
     given = list(params)
     if not given:
         raise ValueError(
-            f"{owner}: there are no parameters to optimize; a model without parameters was given, or a "
-            f"generator "
+            f"{owner}: there are no parameters to optimize; a model without any was given, or a generator "
             "that had been used up (call model.parameters() again)"
         )
     if isinstance(given[0], dict):
@@ -113,9 +111,8 @@ def checked_group(owner: str, group: Any, taken: set[Tensor]) -> dict[str, Any]:
             )
         if not p.requires_grad:
             raise ValueError(
-                f"{owner}: {label}, {p.describe()}, does not require a gradient. Call requires_grad_() on "
-                f"it, or leave "
-                "frozen parameters out: [p for p in model.parameters() if p.requires_grad]"
+                f"{owner}: {label}, {p.describe()}, does not require a gradient. Call requires_grad_() "
+                "on it, or leave frozen parameters out: [p for p in model.parameters() if p.requires_grad]"
             )
         if p in seen:
             raise ValueError(

@@ -113,9 +113,8 @@ class LBFGS(Optimizer):
         """
         if closure is None:
             raise TypeError(
-                "LBFGS.step needs a closure that can compute the loss several times: def closure(): "
-                "optimizer.zero_grad(); "
-                "loss = ...; loss.backward(); return loss"
+                "LBFGS.step needs a closure that can compute the loss several times: "
+                "def closure(): optimizer.zero_grad(); loss = ...; loss.backward(); return loss"
             )
         group = self.param_groups[0]
         self.check(group)

@@ -123,16 +123,14 @@ class _Search:
 
 
 def _inside(low: Point, high: Point) -> float:
-    """The minimum of the cubic through two points, but not close to either; the middle where there is
-    none."""
+    """The minimum of the cubic through two points, but not close to either; or the middle."""
     width = high.t - low.t
     fraction = (cubic_minimum(low, high) - low.t) / width
     return low.t + width * (0.5 if math.isnan(fraction) else min(max(fraction, 0.1), 0.9))
 
 
 def cubic_minimum(a: Point, b: Point) -> float:
-    """Where the cubic with the values and slopes of two points has its minimum; NaN if it has none (eq.
-    3.59).
+    """Where the cubic with the values and slopes of two points has its minimum (eq. 3.59); NaN if nowhere.
 
     Examples
     --------

@@ -1,5 +1,4 @@
-"""What all optimizers share: parameter groups, state, saving and loading; and the step of those that have a
-formula."""
+"""What all optimizers share: parameter groups, state, saving and loading; and the step by a formula."""
 
 from __future__ import annotations
 
@@ -126,8 +125,7 @@ class Optimizer(ABC):
         if sizes != own_sizes:
             raise ValueError(
                 f"{owner}.load_state_dict: the saved groups hold {sizes} parameters, the optimizer's "
-                f"{own_sizes}; make the "
-                "optimizer with the same parameter groups first"
+                f"{own_sizes}; make the optimizer with the same parameter groups first"
             )
         groups = []
         place: dict[Any, Tensor] = {}
@@ -201,6 +199,7 @@ class FormulaOptimizer(Optimizer):
         self._checked: list[list[Any]] = []  # the settings of each group when they were last looked at
         self._rules: list[Rule] = []
         self._recorded: list[_Recorded] = []
+        self._recorded_for: tuple[Any, int] = (None, 0)
         super().__init__(params, defaults)
 
     @abstractmethod
@@ -265,33 +264,35 @@ class FormulaOptimizer(Optimizer):
 
     def _record_step(self, keep_grad: bool) -> None:
         """One step in operations on Tensors. The scalars are Tensors too, whose values `advance` renews."""
-        self._recorded = []
-        for group, rule in zip(self.param_groups, self._rules, strict=True):
-            together: dict[Any, _Recorded] = {}
+        recorded: dict[Any, _Recorded] = {}
+        assignments: list[tuple[Tensor, Tensor]] = []
+        for i, (group, rule) in enumerate(zip(self.param_groups, self._rules, strict=True)):
             for p in group["params"]:
-                if p._grad is None:
+                if p._grad is None or p.node is None:
                     continue
                 state = update.prepare(p, rule, self.state)
-                key = (p.dtype, p.device, state["step"])
-                if key not in together:
+                key = (i, p.dtype, p.device, state["step"])
+                if key not in recorded:
                     numbers = self.scalars(group, state["step"] + 1)
                     live = [Tensor(convert.like(np.asarray(number), p.array)) for number in numbers]
-                    together[key] = _Recorded(group, rule, live, [])
-                together[key].states.append(state)
-                update.record(p, rule, state, together[key].scalars)
+                    recorded[key] = _Recorded(group, rule, live, [])
+                recorded[key].states.append(state)
+                assignments += update.on_tensors(p, rule, state, recorded[key].scalars)
                 p.node.consumed = not keep_grad
-            self._recorded.extend(together.values())
-        for recorded in self._recorded:
-            for state in recorded.states:
+        for tensor, value in assignments:
+            tensor.assign_(value)
+        self._recorded, self._recorded_for = list(recorded.values()), (self.state, len(self.param_groups))
+        for together in self._recorded:
+            for state in together.states:
                 state["step"] += 1
 
     def advance(self) -> bool:
-        """Prepare a recorded step for running again: count it, and compute learning rates and bias
-        corrections anew.
+        """Prepare a recorded step for running again: count it, and renew learning rates and bias corrections.
 
         Returns
         -------
-        False, with nothing changed, where the settings now ask for another formula than the recorded one
+        False, with nothing changed, where the record does not hold any more: the settings ask for another
+        formula, a group was added, or a state dict was loaded
 
         Raises
         ------
@@ -300,6 +301,9 @@ class FormulaOptimizer(Optimizer):
             then.
         """
         self._check_settings()
+        state, groups = self._recorded_for
+        if state is not self.state or groups != len(self.param_groups):
+            return False
         if any(self.rule(recorded.group) is not recorded.rule for recorded in self._recorded):
             return False
         for recorded in self._recorded:

@@ -1,5 +1,4 @@
-"""An update rule: one formula for the new parameter and the new state, and what may be put around any such
-formula.
+"""An update rule: one formula for the new parameter and state, and what may be put around any of them.
 
 A formula is written once, in operators and the library's functions::
 
@@ -59,8 +58,7 @@ def with_l2_penalty(rule: Rule) -> Rule:
 
 
 def with_decoupled_decay(rule: Rule) -> Rule:
-    """The rule applied to a parameter that has been shrunk first: p -> keep p, with keep = 1 - lr
-    weight_decay.
+    """The rule for a parameter that has been shrunk first: p -> keep p, with keep = 1 - lr weight_decay.
 
     The gradient, and with it the moments, know nothing of the decay (Loshchilov & Hutter, arXiv:1711.05101).
     """

@@ -204,13 +204,14 @@ def run_in_blocks(rule: Rule, targets: list[Any], g: Any, numbers: tuple[float, 
             part[...] = value
 
 
-def record(p: Tensor, rule: Rule, state: dict[str, Any], scalars: Sequence[Tensor]) -> None:
-    """Run the formula on Tensors, so that whoever observes the operations sees them; assign the results."""
+def on_tensors(
+    p: Tensor, rule: Rule, state: dict[str, Any], scalars: Sequence[Tensor]
+) -> list[tuple[Tensor, Tensor]]:
+    """Run the formula on Tensors, where an observer sees it: what is to be assigned, and the new values."""
     moments = [state[name] for name in rule.state]
     with no_grad():
         new = rule.formula(p, p._grad, *moments, *scalars)
-        for old, value in zip((p, *moments), new, strict=True):
-            old.assign_(value)
+    return list(zip((p, *moments), new, strict=True))
 
 
 def _split(flat: Any, params: list[Tensor]) -> list[Any]:

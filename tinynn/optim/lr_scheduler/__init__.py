@@ -1,5 +1,4 @@
-"""Schedules of the learning rate: objects that are stepped once per epoch (or batch) and write to
-``group["lr"]``.
+"""Schedules of the learning rate: stepped once per epoch (or batch), they write to ``group["lr"]``.
 
 ::
 

@@ -34,15 +34,14 @@ class LRScheduler(ABC):
     def __init__(self, optimizer: Optimizer, last_epoch: int = -1) -> None:
         check_optimizer(type(self).__name__, optimizer)
         self.optimizer = optimizer
-        for i, group in enumerate(optimizer.param_groups):
-            if last_epoch == -1:
-                group.setdefault("initial_lr", group["lr"])
-            elif "initial_lr" not in group:
-                raise ValueError(
-                    f"{type(self).__name__}: last_epoch={last_epoch} takes up an earlier run, but group {i} "
-                    f"of the optimizer has "
-                    "no 'initial_lr'; load the optimizer's state_dict first"
-                )
+        without = [i for i, group in enumerate(optimizer.param_groups) if "initial_lr" not in group]
+        if last_epoch != -1 and without:
+            raise ValueError(
+                f"{type(self).__name__}: last_epoch={last_epoch} takes up a run, but the optimizer's groups "
+                f"{without} have no 'initial_lr'; load the optimizer's state_dict first"
+            )
+        for i in without:
+            optimizer.param_groups[i]["initial_lr"] = optimizer.param_groups[i]["lr"]
         self.base_lrs = [group["initial_lr"] for group in optimizer.param_groups]
         self.last_epoch = last_epoch
         self.step()

@@ -1,5 +1,4 @@
-"""Schedules that are a function of the epoch: initial rate in, present rate out, whatever was done in
-between."""
+"""Schedules that are a function of the epoch: initial rate in, present rate out."""
 
 from __future__ import annotations
 
@@ -50,8 +49,7 @@ class LambdaLR(LRScheduler):
 
 
 class CosineAnnealingLR(LRScheduler):
-    """Half a cosine from the initial learning rate down to ``eta_min`` in ``T_max`` epochs (and up again
-    after that)::
+    """Half a cosine from the initial learning rate down to ``eta_min`` in ``T_max`` epochs, then up again::
 
         lr = eta_min + (initial - eta_min) (1 + cos(pi epoch / T_max)) / 2
 

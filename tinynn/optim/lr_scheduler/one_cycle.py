@@ -118,8 +118,7 @@ class OneCycleLR(LRScheduler):
         if self.last_epoch >= self.total_steps:
             raise ValueError(
                 f"OneCycleLR: step {self.last_epoch + 1} of a cycle of {self.total_steps}; make total_steps "
-                f"(or epochs times "
-                "steps_per_epoch) as large as the number of calls to step()"
+                "(or epochs times steps_per_epoch) as large as the number of calls to step()"
             )
         return self._between(self.lrs)
 

@@ -12,8 +12,7 @@ from tinynn.optim.optimizer import Optimizer
 
 
 class ReduceLROnPlateau:
-    """Multiply the learning rate by ``factor`` when a metric has not improved for more than ``patience``
-    epochs.
+    """Multiply the learning rate by ``factor`` after more than ``patience`` epochs without improvement.
 
     Parameters
     ----------

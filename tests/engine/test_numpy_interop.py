@@ -1,0 +1,137 @@
+"""Tensors among NumPy's arrays and Python's protocols."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinynn as tn
+
+
+def leaf(*numbers: float) -> tn.Tensor:
+    return tn.tensor(list(numbers), requires_grad=True)
+
+
+def test_arrays_times_tensors_are_tensors() -> None:
+    x, a = leaf(1.0, 2.0), np.array([3.0, 4.0])
+    for y in (a * x, x * a, np.float64(2) * x, a[0] * x, np.multiply(a, x), np.exp(x), a @ x, a < x):
+        assert isinstance(y, tn.Tensor)
+    assert tn.grad((a * x).sum(), x).tolist() == [3.0, 4.0]
+
+
+def test_arrays_of_tensors_are_refused_with_the_way_out() -> None:
+    x = leaf(1.0, 2.0)
+    for make in (
+        lambda: np.array([x, x]),
+        lambda: np.array(x),
+        lambda: np.asarray([x.sum(), x.sum()]),
+        lambda: np.stack([x, x]),
+    ):
+        with pytest.raises(TypeError, match=r"tinynn\.stack.*detach\(\)\.numpy\(\)"):
+            make()
+    with pytest.raises(TypeError, match=r"tinynn\.stack or tinynn\.concatenate"):
+        tn.tensor([x, x])
+
+
+def test_constants_become_arrays_freely() -> None:
+    t = tn.tensor([1.0, 2.0])
+    assert np.asarray(t).tolist() == [1.0, 2.0]
+    assert np.array([t, t]).shape == (2, 2)
+    assert np.asarray(t, dtype="float32").dtype == np.float32
+    with tn.no_grad():
+        assert np.asarray(leaf(1.0, 2.0)).tolist() == [1.0, 2.0]
+    assert np.sum(t.numpy()) == 3.0
+
+
+def test_numpy_gives_a_view_that_cannot_be_written_to() -> None:
+    x = leaf(1.0, 2.0)
+    view = x.numpy()
+    with pytest.raises(ValueError, match="read-only"):
+        view[0] = 3.0
+    assert np.shares_memory(view, x.array)
+    copied = x.numpy().copy()
+    copied[0] = 3.0
+    assert x.tolist() == [1.0, 2.0]
+
+
+@pytest.mark.parametrize("function", [float, int, complex])
+def test_python_numbers(function: Any) -> None:
+    assert function(tn.tensor(2.0)) == 2
+    assert function(tn.tensor([[2.0]])) == 2
+    with pytest.raises(TypeError, match=rf"{function.__name__}\(\) needs one element.*shape \(2,\); reduce"):
+        function(leaf(1.0, 2.0))
+
+
+def test_item_and_truth() -> None:
+    assert tn.tensor([[3.0]]).item() == 3.0
+    with pytest.raises(ValueError, match=r"item\(\) needs one element.*\(2,\)"):
+        leaf(1.0, 2.0).item()
+    assert bool(tn.tensor(1.0) > 0)
+    with pytest.raises(ValueError, match=r"truth of a tensor of shape \(2,\).*tinynn\.where"):
+        bool(leaf(1.0, 2.0) > 0)
+
+
+def test_assigning_to_items() -> None:
+    with pytest.raises(TypeError, match=r"not edited in place.*where.*concatenate.*scatter_add.*assign_"):
+        leaf(1.0, 2.0)[0] = 1.0
+
+
+def test_python_protocols() -> None:
+    x = leaf(1.0, 2.0)
+    assert len(x) == 2
+    assert [y.item() for y in x] == [1.0, 2.0]
+    first, second = x
+    assert tn.grad(first * second, x).tolist() == [2.0, 1.0]
+    assert [10, 20, 30][tn.tensor(1)] == 20
+    with pytest.raises(TypeError, match="can be an index"):
+        [10, 20][tn.tensor(1.0)]
+    assert 2.0 in x
+    assert 3.0 not in x
+    assert f"{tn.tensor(3.14159):.2f}" == "3.14"
+    assert len({x, x, leaf(1.0)}) == 2
+    for bad in (len, iter):
+        with pytest.raises(TypeError, match="0-dimensional"):
+            bad(tn.tensor(1.0))
+
+
+def test_repr_helps() -> None:
+    assert repr(tn.tensor([1.0, 2.0])) == "tensor([1., 2.])"
+    assert repr(leaf(1.0)) == "tensor([1.], requires_grad=True)"
+    assert repr(leaf(1.0) * 2) == "tensor([2.], op=Mul)"
+    assert repr(tn.ones(1, dtype="float32")) == "tensor([1.], dtype=float32)"
+    assert repr(tn.tensor([1, 2])) == "tensor([1, 2])"
+    assert repr(tn.tensor([True])) == "tensor([ True])"
+
+
+def test_zero_d_tensors_hold_scalars_and_behave() -> None:
+    t = tn.tensor(2.0, requires_grad=True)
+    assert t.shape == ()
+    assert isinstance(t.array, np.float64)
+    y = (t * t).reshape(1)[0].exp().sum()
+    y.backward()
+    assert t.grad.item() == pytest.approx(4 * np.exp(4))
+    assert t.numpy().shape == ()
+    t.assign_(3.0)
+    assert t.item() == 3.0
+
+
+def test_bad_data() -> None:
+    with pytest.raises(TypeError, match="must be real numbers"):
+        tn.tensor([1j])
+    with pytest.raises(TypeError, match="must be real numbers"):
+        tn.tensor(["a"])
+    with pytest.raises(ValueError, match="inhomogeneous"):
+        tn.tensor([[1.0], [1.0, 2.0]])
+    with pytest.raises(TypeError, match="neither a dtype"):
+        tn.ones(1).to("nowhere")
+
+
+def test_comparisons_give_bools_that_count() -> None:
+    x = leaf(1.0, 2.0, 3.0)
+    mask = (x > 1) & ~(x == 3) | (x != x)
+    assert mask.tolist() == [False, True, False]
+    assert mask.any()
+    assert not mask.all()
+    assert (x >= 2).sum().item() == 2

@@ -1,0 +1,185 @@
+"""The training loop: the same lines run with tinynn and with PyTorch, and reach the same losses."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinynn
+from tinynn import nn, optim
+
+SCRIPT = Path(__file__).parents[2] / "examples" / "training_blueprint.py"
+TORCH_IMPORTS = {
+    "from tinynn import": "from torch import",
+    "from tinynn.data import": "from torch.utils.data import",
+    "from tinynn.nn import": "from torch.nn import",
+}
+
+
+@pytest.fixture(scope="module")
+def example() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("example_training_blueprint", SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def blueprint() -> str:
+    """The part of the script between its two ruled lines."""
+    _, _, after = SCRIPT.read_text(encoding="utf-8").partition("- the blueprint\n")
+    section, found, _ = after.partition("# ----")
+    assert found
+    return section
+
+
+def data() -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((70, 3))
+    return x, np.sin(x.sum(axis=1, keepdims=True))
+
+
+def weights() -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(1)
+    return {
+        "0.weight": 0.5 * rng.standard_normal((8, 3)), "0.bias": 0.1 * rng.standard_normal(8),
+        "2.weight": 0.5 * rng.standard_normal((1, 8)), "2.bias": np.zeros(1),
+    }  # fmt: skip
+
+
+def train_with(
+    names: dict[str, Any], as_tensor: Any, optimizers: Any, scalars: Any, path: Path
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Run the blueprint on the same data and weights; the scalars that it wrote and the best weights."""
+    x, y = (as_tensor(array) for array in data())
+    model = names["Sequential"](names["Linear"](3, 8), names["Tanh"](), names["Linear"](8, 1))
+    model.load_state_dict({key: as_tensor(value) for key, value in weights().items()})
+    loaders = [
+        names["DataLoader"](names["TensorDataset"](x[rows], y[rows]), batch_size=8)
+        for rows in (slice(0, 50), slice(50, 70))
+    ]
+    optimizer = optimizers.Adam(model.parameters(), lr=0.02)
+    scheduler = optimizers.lr_scheduler.CosineAnnealingLR(optimizer, T_max=30)
+    names["train"](model, *loaders, names["MSELoss"](), optimizer, scheduler, 30, scalars, path, 3)
+    return scalars.series, {key: value.detach().numpy() for key, value in model.state_dict().items()}
+
+
+@pytest.mark.peers
+def test_the_same_lines_train_with_pytorch(example: ModuleType, tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    section = blueprint()
+    for ours, theirs in TORCH_IMPORTS.items():
+        assert section.count(ours) == 1
+        section = section.replace(ours, theirs)
+    assert "tinynn" not in section
+    names: dict[str, Any] = {}
+    exec(compile(section, "blueprint with torch", "exec"), names)
+
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        losses, state = train_with(names, torch.tensor, torch.optim, example.Scalars(), tmp_path / "best.pt")
+    finally:
+        torch.set_default_dtype(before)
+    ours, our_state = train_with(
+        vars(example), tinynn.tensor, optim, example.Scalars(), tmp_path / "best.safetensors"
+    )
+
+    assert ours.keys() == losses.keys() == {"Loss/train", "Loss/val"}
+    for tag, series in losses.items():
+        np.testing.assert_allclose(np.array(ours[tag]), np.array(series), rtol=1e-9)
+    for key, value in state.items():
+        np.testing.assert_allclose(our_state[key], value, rtol=1e-8, atol=1e-10)
+    assert losses["Loss/val"][-1][1] < 0.5 * losses["Loss/val"][0][1]
+
+
+def test_the_blueprint_needs_nothing_but_its_imports() -> None:
+    tree = ast.parse(blueprint())
+    known = set(dir(builtins))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            known |= {alias.asname or alias.name for alias in node.names}
+        elif isinstance(node, ast.FunctionDef):
+            known |= {node.name, *(argument.arg for argument in node.args.args)}
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            known.add(node.id)
+    used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    assert used <= known
+    calls = """
+        optimizer.zero_grad()
+        outputs = model(inputs)
+        loss = loss_fn(outputs, labels)
+        loss.backward()
+        optimizer.step()
+        running_loss += loss.item()
+        model.train()
+        model.eval()
+        with no_grad():
+    """.strip().splitlines()
+    for call in calls:
+        assert call.strip() in blueprint()
+
+
+def test_the_running_mean_is_the_mean_of_the_batches(example: ModuleType) -> None:
+    """With a learning rate of 0 the model stays: each reported mean is that of its batches' losses."""
+    x, y = (tinynn.tensor(array) for array in data())
+    model = nn.Linear(3, 1)
+    loader = example.DataLoader(example.TensorDataset(x, y), batch_size=10)
+    scalars = example.Scalars()
+    last = example.train_one_epoch(
+        4, scalars, model, loader, nn.MSELoss(), optim.SGD(model.parameters(), lr=0.0), 3
+    )
+    losses = [nn.MSELoss()(model(a), b).item() for a, b in loader]
+    steps, means = zip(*scalars.series["Loss/train"], strict=True)
+    assert steps == (4 * 7 + 3, 4 * 7 + 6)
+    np.testing.assert_allclose(means, [np.mean(losses[:3]), np.mean(losses[3:6])])
+    assert last == means[-1]
+
+
+def test_validation_counts_every_sample_once_and_changes_nothing(example: ModuleType) -> None:
+    x, y = (tinynn.tensor(array) for array in data())
+    model = nn.Sequential(nn.Linear(3, 4), nn.Dropout(0.5), nn.Linear(4, 1))
+    loader = example.DataLoader(example.TensorDataset(x, y), batch_size=16)  # the last batch has 6
+    loss = example.validation_loss(model, loader, nn.MSELoss())
+    assert not model.training
+    assert loss == pytest.approx(nn.MSELoss()(model(x), y).item(), rel=1e-12)
+    assert all(p.grad is None for p in model.parameters())
+
+
+def test_the_best_model_is_the_one_that_remains(example: ModuleType, tmp_path: Path) -> None:
+    """A learning rate that grows until the loss explodes: what remains is from before."""
+    x, y = (tinynn.tensor(array) for array in data())
+    model, loss_fn, scalars = nn.Linear(3, 1), nn.MSELoss(), example.Scalars()
+    loader = example.DataLoader(example.TensorDataset(x, y), batch_size=70)
+    optimizer = optim.SGD(model.parameters(), lr=0.05)
+    scheduler = optim.lr_scheduler.ExponentialLR(optimizer, gamma=1.3)
+    best = example.train(
+        model, loader, loader, loss_fn, optimizer, scheduler, 25, scalars, tmp_path / "best", 1
+    )
+    losses = [value for _, value in scalars.series["Loss/val"]]
+    assert best == min(losses) < losses[-1]
+    assert example.validation_loss(model, loader, loss_fn) == pytest.approx(best, rel=1e-12)
+
+
+def test_the_script_prints_every_number_as_expected_and_draws(tmp_path: Path) -> None:
+    environment = {**os.environ, "MPLBACKEND": "Agg", "PYTHONPATH": str(SCRIPT.parents[1])}
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT), "--quick", "--out", "pictures"],
+        cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "every number as expected" in done.stdout
+    assert "MISSED" not in done.stdout
+    assert (tmp_path / "pictures" / "training_blueprint.png").stat().st_size > 20_000
