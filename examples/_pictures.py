@@ -77,7 +77,7 @@ def draw_perceptron(
     )
     axes[1, 2].bar_label(bars, fmt="{:.2f}")
     axes[1, 2].axhline(0.5, color="0.5", ls=":")
-    axes[1, 2].text(3.55, 0.505, "guessing", color="0.4", fontsize=9)
+    axes[1, 2].text(3.5, 0.505, "guessing", color="0.4", fontsize=8)
     axes[1, 2].set(
         xlim=(-0.5, 4.1), ylim=(0.4, 1.08), title="Accuracy on curves it has not seen", ylabel="test accuracy"
     )
@@ -132,7 +132,7 @@ def draw_confusion(ax: Any, types: dict[str, Any]) -> None:
     for i, j in np.ndindex(*counts.shape):
         if counts[i, j]:
             ax.text(j, i, counts[i, j], ha="center", va="center", color="k" if i == j else RED)
-    ticks = range(len(counts))
-    ax.set(xticks=ticks, yticks=ticks, yticklabels=types["names"], ylabel="true", xlabel="taken for",
-           title=f"Test accuracy {types['accuracy']:.2f}, and {types['merged']:.2f} with fcc = octahedral")  # fmt: skip
-    ax.set_xticks(ticks, types["names"], rotation=30, ha="right")
+    title = f"Test accuracy {types['accuracy']:.2f}, and {types['merged']:.2f} with fcc = octahedral"
+    ax.set(ylabel="true", xlabel="taken for", title=title)
+    ax.set_xticks(range(len(counts)), types["names"], rotation=30, ha="right")
+    ax.set_yticks(range(len(counts)), types["names"])

@@ -84,7 +84,7 @@ def parity(model: Any, data: Any, test: Any) -> Any:
     region = data["region"][test]
     figure, axes = plt.subplots(1, 2, figsize=(10, 4.8), layout="constrained")
     for ax, (what, unit, reference, fit) in zip(axes, pairs):
-        low, high = reference.min(), reference.max()
+        low, high = min(reference.min(), fit.min()), max(reference.max(), fit.max())
         margin = 0.04 * (high - low)
         ax.plot([low - margin, high + margin], [low - margin, high + margin], color="0.6", lw=1, zorder=0)
         for number in range(3):
@@ -188,18 +188,12 @@ def learning_curve(history: Any) -> Any:
     ax.semilogy(seconds, energy, color=COLORS[0], lw=1.2)
     ax.semilogy(seconds, forces, color=COLORS[1], lw=1.2)
     for values, color, text in (
-        (energy, COLORS[0], "energy, {:.0f} meV"),
-        (forces, "#B07500", "forces, {:.0f} meV/Å"),
+        (energy, COLORS[0], "energy\n{:.0f} meV"),
+        (forces, "#B07500", "forces\n{:.0f} meV/Å"),
     ):
-        place = (seconds[-1], values[-1])
+        end = (seconds[-1], values[-1])
         ax.annotate(
-            text.format(values[-1]),
-            place,
-            (0, 12),
-            ha="right",
-            textcoords="offset points",
-            color=color,
-            weight="bold",
+            text.format(values[-1]), end, (6, 0), va="center", textcoords="offset points", color=color
         )
     ax.set(xlabel="seconds of training", ylabel="validation RMSE (meV, meV/Å)", title="learning curve")
     ticks = [t for t in (20, 50, 100, 200, 500, 1000, 2000, 5000) if energy.min() / 2 < t < forces.max() * 2]

@@ -22,7 +22,7 @@ from tinynn import nn, optim
 from tinynn.data import train_val_test_split
 
 DATA = Path(__file__).parent / "data" / "pdf_structures.npz"
-# For each pair of structure types: the bar on epochs to zero training errors, and what test accuracy is expected.
+# For each pair of structure types: the most epochs to zero training errors, and the expected test accuracy.
 PAIRS = {
     ("sc", "fcc"): (3, 0.97, 1.00, ">= 0.97"),
     ("fcc", "bcc"): (30, 0.97, 1.00, ">= 0.97"),

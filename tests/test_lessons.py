@@ -60,12 +60,16 @@ def test_02_forgotten_zero_grad_warns_once_and_accumulation_can_be_meant(fresh_w
         warnings.simplefilter("error")
         backward()
         optimizer.step()
-    with pytest.warns(
-        ForgottenZeroGradWarning, match=r"zero_grad\(\) before backward\(\).*keep_grad=True"
-    ) as caught:
+
+    def train() -> None:
         for _ in range(3):
             backward()
             optimizer.step()
+
+    with pytest.warns(
+        ForgottenZeroGradWarning, match=r"zero_grad\(\) before backward\(\).*keep_grad=True"
+    ) as caught:
+        train()
     assert len(caught) == 1
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -222,7 +226,7 @@ def test_12_the_traversal_is_iterative_and_in_the_right_order() -> None:
 
 
 def test_13_small_operations_stay_cheap() -> None:
-    """[chainer #1771, #6263, pytorch #1630, #41383]  The budget itself is a benchmark's; this is a coarse guard."""
+    """[chainer #1771, #6263, pytorch #1630, #41383]  A coarse guard; the budget is a benchmark's."""
     import timeit
 
     x = tn.ones(3, requires_grad=True)
@@ -233,7 +237,7 @@ def test_13_small_operations_stay_cheap() -> None:
 
 
 def test_14_random_numbers_are_counters() -> None:
-    """[tinygrad #7020, #13364, #16571, pytorch #9069]  The part of it that holds before there is a compiler."""
+    """[tinygrad #7020, #13364, #16571, pytorch #9069]  What of it holds before there is a compiler."""
     a, b = tn.Generator(7), tn.Generator(7)
     first = tn.rand(5, generator=a).tolist()
     assert tn.rand(5, generator=a).tolist() != first

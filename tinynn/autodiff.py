@@ -259,7 +259,7 @@ def apply(op: Op, *inputs: Any, with_derived: bool = False) -> Any:
     try:
         out = NotImplemented
         kernels = FORWARD_KERNELS.get(arrays[0].__class__)
-        if kernels is not None and arrays[0].size >= dispatch.LARGE and op.__class__ in kernels:
+        if kernels is not None and arrays[0].size >= op.worth_kernel and op.__class__ in kernels:
             out = kernels[op.__class__](op, *arrays)
         if out is NotImplemented:
             xp = NAMESPACES.get(arrays[0].__class__) or namespace_of(arrays)
@@ -362,7 +362,7 @@ def backpropagate(
         else:
             ready = NotImplemented
             kernels = GRADIENT_KERNELS.get(g.__class__)
-            if kernels is not None and g.size >= dispatch.LARGE and op.__class__ in kernels:
+            if kernels is not None and g.size >= op.worth_kernel and op.__class__ in kernels:
                 ready = kernels[op.__class__](op, g, saved, parents)
 
         rules = op.rules

@@ -134,12 +134,13 @@ def test_says_what_was_bad_before() -> None:
 
 def test_stops_in_the_gradient_formula_and_names_the_line_of_the_forward_pass() -> None:
     x = tn.tensor([0.0, 4.0], requires_grad=True)
+    with debug.detect_anomaly():
+        line = sys._getframe().f_lineno + 1
+        y = tn.sqrt(x)
     with (
         pytest.raises(debug.AnomalyError, match=r"backward: Sqrt\.grad_x produced 1 inf") as caught,
         debug.detect_anomaly(),
     ):
-        line = sys._getframe().f_lineno + 1
-        y = tn.sqrt(x)
         y.sum().backward()
     assert f"test_debug.py:{line}" in str(caught.value)
     assert "backward()" in (innermost(caught.value).line or "")

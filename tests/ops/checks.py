@@ -67,7 +67,7 @@ def check_forward(f: Callable[..., Any], reference: Callable[..., Any], *arrays:
 
 
 def check_derivatives(f: Callable[..., Any], *arrays: Any, order: int = 2, **options: Any) -> None:
-    """Finite differences to second order, and the two modes and three uses of a formula against each other."""
+    """Finite differences to second order, and the two modes and uses of a formula against each other."""
     debug.gradcheck(f, *arrays, order=order, directions=1, **options)
     check_modes_agree(f, *arrays)
 

@@ -28,8 +28,6 @@ PLAIN_TYPES: set[type] = {np.ndarray, float, int, bool, type(None)}
 FORWARD_KERNELS: dict[type, dict[type, Callable[..., Any]]] = {np.ndarray: {}}
 GRADIENT_KERNELS: dict[type, dict[type, Callable[..., Any]]] = {np.ndarray: {}}
 
-LARGE = 4096  # elements from which on a kernel is asked; smaller arrays stay in NumPy, where they can be stepped through
-
 
 def namespace_of(arrays: Sequence[Any]) -> Any:
     """The namespace of the first array that has one; NumPy's where there is none."""

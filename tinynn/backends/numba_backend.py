@@ -157,8 +157,20 @@ def cross_entropy(op: Any, logits: Any, labels: Any) -> Any:
         return NotImplemented
     from tinynn.kernels.cross_entropy import softmax_cross_entropy_forward
 
-    losses, logsumexp = softmax_cross_entropy_forward(logits, labels, None, 0.0, -100)
+    losses, logsumexp = softmax_cross_entropy_forward(logits, labels)
     return losses, logsumexp.reshape(-1, 1)
+
+
+@_needs_numba
+def cross_entropy_gradient(op: Any, g: Any, saved: Mapping[str, Any], parents: Sequence[Any]) -> Any:
+    """Gradient kernel of `SoftmaxCrossEntropy`."""
+    logits = saved["logits"]
+    if not _plain(logits) or g.dtype != logits.dtype:
+        return NotImplemented
+    from tinynn.kernels.cross_entropy import softmax_cross_entropy_backward
+
+    losses = np.ascontiguousarray(g)
+    return (softmax_cross_entropy_backward(losses, logits, saved["labels"], saved["logsumexp"].reshape(-1)),)
 
 
 @_needs_numba
@@ -260,6 +272,7 @@ GRADIENT: dict[type, Callable[..., Any]] = {
     **dict.fromkeys(FUNCTIONS, elementwise_gradient),
     neural.LayerNorm: layer_norm_gradient,
     neural.BatchNorm: batch_norm_gradient,
+    neural.SoftmaxCrossEntropy: cross_entropy_gradient,
     convolution.Conv2d: conv2d_gradient,
     convolution.MaxPool2d: max_pool2d_gradient,
     convolution.AvgPool2d: avg_pool2d_gradient,

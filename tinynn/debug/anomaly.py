@@ -90,7 +90,8 @@ class _Watch:
                 for name, array in zip(names, arrays, strict=False)
             )
             raise AnomalyError(
-                f"forward: {op!r} produced {trouble} in its output of shape {result.shape}; inputs: {given}; at {made_at}"
+                f"forward: {op!r} produced {trouble} in its output of shape {result.shape}; inputs: {given}; "
+                f"at {made_at}"
             )
 
     def differentiated(self, node: Node, i: int, gradient: Any) -> None:
@@ -106,8 +107,9 @@ class _Watch:
                 else ("the operation was recorded outside detect_anomaly(), so its line is not known")
             )
             raise AnomalyError(
-                f"backward: {type(op).__name__}.grad_{name} produced {trouble} in the gradient of its input {i}, of shape "
-                f"{tuple(gradient.shape)}; output shape {node.shape}; saved: {saved or 'nothing'}; {where}"
+                f"backward: {type(op).__name__}.grad_{name} produced {trouble} in the gradient of "
+                f"its input {i}, of shape {tuple(gradient.shape)}; "
+                f"output shape {node.shape}; saved: {saved or 'nothing'}; {where}"
             )
 
     def assigned(self, tensor: Tensor, value: Any) -> None:

@@ -41,7 +41,8 @@ def explain(loss: Tensor, names: Any = None) -> str:
     """
     if loss.node is None:
         raise GraphError(
-            f"explain: {loss.describe()} does not depend on anything with requires_grad=True, there is no graph"
+            f"explain: {loss.describe()} does not depend on anything with requires_grad=True, "
+            "there is no graph"
         )
     order = reachable(loss.node)
     leaf_names = name_leaves(order, names)
@@ -61,9 +62,10 @@ def explain(loss: Tensor, names: Any = None) -> str:
 
     width, kinds, shapes = (max([len(row[k]) for row in rows], default=0) for k in range(3))
     kinds, shapes = max(kinds, 10), max(shapes, 6)
+    given = "= 1" if loss.size == 1 else f"of shape {loss.shape}, to be given,"
     lines = [
-        f"backward() starts with dL/dL {'= 1' if loss.size == 1 else f'of shape {loss.shape}, to be given,'} at "
-        f"{called[loss.node]} and visits {len(operations)} operation{'s' * (len(operations) != 1)}, the newest first:"
+        f"backward() starts with dL/dL {given} at {called[loss.node]} and visits {len(operations)} "
+        f"operation{'s' * (len(operations) != 1)}, the newest first:"
     ]
     for number, kind, shape, formulas in rows:
         head = f"  {number:>{width}} {kind:<{kinds}} -> {shape:<{shapes}}"
@@ -86,7 +88,7 @@ def reachable(start: Node) -> list[Node]:
 
 
 def name_leaves(nodes: list[Node], names: Any) -> dict[Node, str]:
-    """What to call each leaf: its name where one was given, else leaf1, leaf2, ... in the order they were made."""
+    """What to call each leaf: its name where one was given, else leaf1, leaf2, ... in their order."""
     given = dict(names.named_parameters()) if hasattr(names, "named_parameters") else dict(names or {})
     by_node = {tensor.node: name for name, tensor in given.items()}
     leaves = sorted((node for node in nodes if not node.parents), key=lambda node: node.number)

@@ -70,8 +70,9 @@ def gradcheck(
     Examples
     --------
     >>> import tinynn
-    >>> tinynn.debug.gradcheck(lambda x, y: (x * y).tanh(), tinynn.tensor([0.5, 2.0]), tinynn.tensor(0.3),
-    order=2) True
+    >>> x, y = tinynn.tensor([0.5, 2.0]), tinynn.tensor(0.3)
+    >>> tinynn.debug.gradcheck(lambda x, y: (x * y).tanh(), x, y, order=2)
+    True
     """
     problem = _Problem(function, inputs, rtol, atol, step)
     generator = np.random.default_rng(seed)
@@ -124,8 +125,8 @@ def gradgradcheck(function: Callable[..., Any], *inputs: Any, seed: int = 0, **o
         return gradcheck(pullback, *inputs, *cotangents, seed=seed, **options)
     except GradcheckError as error:
         raise GradcheckError(
-            f"second order: in the function (inputs, cotangents of the outputs) -> gradients, with the cotangents "
-            f"numbered from {count} on: {error}"
+            "second order: in the function (inputs, cotangents of the outputs) -> gradients, with the "
+            f"cotangents numbered from {count} on: {error}"
         ) from None
 
 
@@ -157,7 +158,7 @@ class _Problem:
         outputs = self.function(*[_leaf(x) if i in self.differentiable else x for i, x in enumerate(inputs)])
         return [np.asarray(_array_of(y), dtype=np.float64) for y in _as_tuple(outputs)]
 
-    def reverse(self, cotangents: Sequence[Array]) -> list[Array]:
+    def reverse(self, cotangents: Sequence[Any]) -> list[Array]:
         """u J for each differentiable input."""
         arguments = [_leaf(x) if i in self.differentiable else x for i, x in enumerate(self.inputs)]
         outputs = _as_tuple(self.function(*arguments))
@@ -226,16 +227,20 @@ class _Problem:
         if not abs(wanted - got) <= self.atol + self.rtol * size:
             raise GradcheckError(self._blame(i, cotangents, gradient, wanted, got))
 
-    def _blame(self, i: int, cotangents: list[Array], gradient: Array, wanted: float, got: float) -> str:
-        """Which element of the gradient is wrong: one unit vector after the other, as far as that is affordable."""
-        text = f"reverse mode, input {i} (shape {gradient.shape}): along a random direction expected {wanted:.10g}, got {got:.10g}"
+    def _blame(self, i: int, cotangents: list[Any], gradient: Array, wanted: float, got: float) -> str:
+        """Which element of the gradient is wrong: one unit vector after the other, up to a thousand."""
+        text = (
+            f"reverse mode, input {i} (shape {gradient.shape}): along a random direction "
+            f"expected {wanted:.10g}, got {got:.10g}"
+        )
         for where in list(np.ndindex(gradient.shape))[:1000]:
             unit = np.zeros(gradient.shape)
             unit[where] = 1.0
             columns = self.differences(i, unit)
             e = sum(float((u * c).sum()) for u, c in zip(cotangents, columns, strict=True))
             if not self._close(np.asarray(e), np.asarray(gradient[where])):
-                return f"{text}; element {where} should be {e:.10g} (finite differences), but is {gradient[where]:.10g}"
+                found = f"{e:.10g} (finite differences), but is {gradient[where]:.10g}"
+                return f"{text}; element {where} should be {found}"
         return text
 
     def _close(self, expected: Array, got: Array) -> Array:

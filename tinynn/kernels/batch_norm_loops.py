@@ -92,8 +92,7 @@ def finish_moments(
     means: Array, squares: Array, size: int, samples: int, length: int, weight: Array, bias: Array, eps:
     float, mean: Array, var: Array, rstd: Array, centre: Array, scale: Array, shift: Array,
 ) -> None:  # fmt: skip
-    """Combine slots (S, C, K) to the moments of C channels, and to what ``out = (x - centre) * scale +
-    shift`` needs.
+    """Combine slots (S, C, K) to the moments of C channels, and to what ``normalise`` loops need.
 
     K is 1 for planes and ``length`` for columns; centre, scale and shift have C * K elements.
     """

@@ -8,13 +8,13 @@ axis::
     dweight[o, c, k, l] = sum_{n, i, j} g[n, o, i, j] * x[n, c, r(i, k), r(j, l)],    dbias[o] = sum g[:, o]
 
 How: an image is copied once, with its padding, into planes whose rows follow each other. Then position (i, j)
-of the output is element ``i * row + j`` of a vector, each weight (c, k, l) multiplies a vector that starts at a
-fixed offset, and all three sums are products of ``shifted_products``, without the KH * KW copies of the image
-that im2col makes. There is a plane for every remainder of the row number by the stride, and along a row one of
-two layouts:
+of the output is element ``i * row + j`` of a vector, each weight (c, k, l) multiplies a vector that starts at
+a fixed offset, and all three sums are products of ``shifted_products``, without the KH * KW copies of the
+image that im2col makes. There is a plane for every remainder of the row number by the stride, and along a row
+one of two layouts:
 
-* *shared*: a plane for every remainder of the column number by the stride; kernel columns differ by an offset.
-  What the vectors hold between the rows of the output is computed and not used, or zero (backward).
+* *shared*: a plane for every remainder of the column by the stride; kernel columns differ by an offset. What
+  the vectors hold between the rows of the output is computed and not used, or zero (backward).
 * *exact*: a plane for every kernel column, as wide as the output. KW copies, but no element between the rows:
   better when rows are short and filters are many.
 

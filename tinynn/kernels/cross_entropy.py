@@ -3,8 +3,8 @@
 With p = softmax(x) = exp(x - logsumexp(x)), class weights w and label smoothing e over K classes::
 
     loss = (1 - e) * w[y] * -log p[y]  +  e / K * sum_j w[j] * -log p[j]
-    dloss/dx[j] = p[j] * W - (1 - e) * w[y] * [j == y] - e / K * w[j],    W = (1 - e) * w[y] + e / K * sum_j
-    w[j]
+    dloss/dx[j] = p[j] * W - (1 - e) * w[y] * [j == y] - e / K * w[j]
+    with W = (1 - e) * w[y] + e / K * sum_j w[j]
 
 Rows whose label is ``ignore_index`` have loss and gradient 0. The largest logit is subtracted before exp, and
 -log p[y] is computed as log(sum) + (max - x[y]): logits of +-1e4 and entries of -inf are fine. Backward
@@ -38,8 +38,7 @@ _BLOCK = 2048  # logits that are worked on at a time, if rows are shorter
 
 @njit(cache=True, **LOOP)
 def _max_bits(bits: Array, row: int) -> Any:
-    """Return the bits of the largest float in a row of bits (a NaN with its sign bit clear counts as
-    largest).
+    """Return the bits of the largest float in a row of bits (NaN with a clear sign bit is largest).
 
     A maximum of floats does not vectorise, because of NaN; one of integers does. Read as integers, floats are
     in order once all bits but the sign are flipped in negative ones, and the same step leads back.
@@ -146,9 +145,8 @@ def softmax_cross_entropy_forward(
     Parameters
     ----------
     labels : (B,) integers in [0, K), or ``ignore_index``.
-    weight : (K,) class weights, or None for ones. The loss is not divided by them: a mean over the batch as
-    in
-        PyTorch is ``loss.sum() / weight[labels].sum()``.
+    weight : (K,) class weights, or None for ones. The loss is not divided by them: a mean over the batch
+        as in PyTorch is ``loss.sum() / weight[labels].sum()``.
     label_smoothing : e in [0, 1], the share of the target that is spread over all classes.
 
     Examples

@@ -35,9 +35,7 @@ __all__ = ["batch_norm_backward", "batch_norm_forward", "layer_norm_backward", "
 Array = NDArray[Any]
 
 _LONG = 16  # from this length on, the last axis of (N, C, L) is worth a loop of its own
-_ROWS_PER_SLOT = (
-    128  # rows whose contributions to a parameter's gradient are summed before they join the others
-)
+_ROWS_PER_SLOT = 128  # rows whose contributions to dweight and dbias are summed before they join the others
 
 
 @njit(cache=True, **LOOP)

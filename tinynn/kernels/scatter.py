@@ -48,8 +48,7 @@ def _outside(index: Array, size: int) -> int:
 
 
 def scatter_add_rows(out: Array, index: NDArray[np.integer[Any]], values: Array) -> Array:
-    """Add ``values[i]`` to ``out[index[i]]`` for i = 0, 1, ... in this order; return ``out``, which is
-    changed.
+    """Add ``values[i]`` to ``out[index[i]]`` for i = 0, 1, ... in this order, in place; return ``out``.
 
     ``out`` is (M, ...), ``values`` is ``index.shape + out.shape[1:]``, both of one float dtype. Negative
     indices count from the end, as everywhere.
@@ -72,8 +71,7 @@ def scatter_add_rows(out: Array, index: NDArray[np.integer[Any]], values: Array)
 
 
 def scatter_add_flat(out: Array, index: NDArray[np.integer[Any]], values: Array) -> Array:
-    """Add ``values[i]`` to element ``index[i]`` of ``out`` read flat, in order; return ``out``, which is
-    changed.
+    """Add ``values[i]`` to element ``index[i]`` of ``out`` read flat, in order and in place; return it.
 
     Examples
     --------

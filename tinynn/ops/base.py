@@ -44,12 +44,15 @@ class Op:
     derived : names of the arrays that ``forward`` returns after ``out`` for the gradients to use. Where they
         depend on an input differentiably, a method of that name says how, in the library's own operations, and
         derivatives of derivatives go through it; without such a method they are constants (masks, indices).
+    worth_kernel : elements from which on a backend's compiled kernel is asked; smaller arrays run the formula, which
+        can be stepped through
     """
 
     broadcasts: ClassVar[bool] = False
     linear: ClassVar[bool] = False
     elementwise: ClassVar[bool] = False
     derived: ClassVar[tuple[str, ...]] = ()
+    worth_kernel: ClassVar[int] = 4096
 
     # Filled in below, once per class, from the signatures.
     inputs: ClassVar[tuple[str, ...]] = ()

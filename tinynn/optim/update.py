@@ -25,7 +25,8 @@ from typing import Any
 import numpy as np
 
 from tinynn.autodiff import no_grad, note_edit
-from tinynn.backends import convert, dispatch, select
+from tinynn.backends import convert, select
+from tinynn.ops.base import Op
 from tinynn.optim.rule import Rule
 from tinynn.tensor import Tensor
 
@@ -137,7 +138,7 @@ class Pack:
             part[...] = q._grad.array  # type: ignore[union-attr]
         for part, array in zip(self._parts_of_p, arrays, strict=True):
             part[...] = array
-        use_kernels = use_kernels and (p.size >= dispatch.LARGE or t > PLAIN_STEPS)
+        use_kernels = use_kernels and (p.size >= Op.worth_kernel or t > PLAIN_STEPS)
         if use_kernels and (kernel := compiled(rule, p.dtype)) is not None:
             kernel(p, *moments, g, *numbers)
         elif p.size > BLOCK:
