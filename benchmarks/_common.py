@@ -1,8 +1,8 @@
-"""What the benchmark scripts share: a process for each framework, rounds in turn, one thread, tables, results.
+"""What the benchmark scripts share: a process per framework, rounds in turn, one thread, tables, results.
 
-A script is started twice over: once by a reader, and once per framework as a *worker* (``--worker NAME``), which
-imports that framework only and answers questions in JSON, line by line. The reader's process asks the workers in turn,
-A B A B, so that a busy moment of the machine meets all of them alike.
+A script is started twice over: once by a reader, and once per framework as a *worker* (``--worker
+NAME``), which imports that framework only and answers questions in JSON, line by line. The reader's
+process asks the workers in turn, A B A B, so that a busy moment of the machine meets all of them alike.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 RESULTS = Path(__file__).resolve().parent / "results"
 
 _THREAD_VARIABLES = (
-    "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "BLIS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS",
-    "NUMEXPR_NUM_THREADS", "NUMBA_NUM_THREADS",
+    "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "BLIS_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS", "NUMEXPR_NUM_THREADS", "NUMBA_NUM_THREADS",
 )  # fmt: skip
 ONE_THREAD: dict[str, str] = {
     **dict.fromkeys(_THREAD_VARIABLES, "1"),
@@ -44,7 +44,7 @@ ONE_THREAD: dict[str, str] = {
 PACKAGES = {"tinynn": "tinynn", "torch": "torch", "torch-fused": "torch", "jax": "jax"}
 
 
-# ----------------------------------------------------------------------------------------------------- workers
+# ---------------------------------------------------------------------------------------------------- workers
 
 
 class Failed(RuntimeError):
@@ -52,7 +52,7 @@ class Failed(RuntimeError):
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The environment of a worker: one thread everywhere, this repository's tinynn, byte code kept as Python does."""
+    """A worker's environment: one thread everywhere, this repository's tinynn, byte code kept as usual."""
     path = os.pathsep.join(filter(None, (str(REPOSITORY), os.environ.get("PYTHONPATH"))))
     return {**os.environ, **ONE_THREAD, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "", **(extra or {})}
 
@@ -78,7 +78,8 @@ class Worker:
         Failed
             With the worker's traceback.
         """
-        assert self._process.stdin is not None and self._process.stdout is not None
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
         try:
             self._process.stdin.write(json.dumps({"task": task, **arguments}) + "\n")
             self._process.stdin.flush()
@@ -96,7 +97,8 @@ class Worker:
         return self
 
     def __exit__(self, *_: object) -> None:
-        assert self._process.stdin is not None and self._process.stdout is not None
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
         self._process.stdin.close()
         self._process.wait()
         self._process.stdout.close()
@@ -141,13 +143,14 @@ def available(framework: str) -> bool:
     return framework == "tinynn" or importlib.util.find_spec(PACKAGES[framework]) is not None
 
 
-# ------------------------------------------------------------------------------------------------------ timing
+# ----------------------------------------------------------------------------------------------------- timing
 
 
 def best_time(step: Callable[[], Any], seconds: float, chunk: float = 0.004) -> float:
     """Seconds per call: the best of many short chunks of calls in a row, for ``seconds`` altogether.
 
-    A chunk is short enough to fit between two interruptions by the operating system, and long enough for the clock.
+    A chunk is short enough to fit between two interruptions by the operating system, and long enough for the
+    clock.
     """
     step()
     start = time.perf_counter()
@@ -195,7 +198,7 @@ def agreement(reference: Sequence[float], other: Sequence[float]) -> float:
     return max(abs(a - b) / max(abs(a), abs(b), 1e-300) for a, b in zip(reference, other, strict=True))
 
 
-# ------------------------------------------------------------------------------------------------------ tables
+# ----------------------------------------------------------------------------------------------------- tables
 
 
 def duration(seconds: float | None) -> str:
@@ -237,28 +240,37 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join([lines[0], "|" + "|".join("-" * (w + 2) for w in widths) + "|", *lines[1:]])
 
 
-# --------------------------------------------------------------------------------------- arguments and results
+# -------------------------------------------------------------------------------------- arguments and results
 
 
-def arguments(text: str, frameworks: Sequence[str] = ("tinynn", "torch"), rounds: int = 5) -> argparse.ArgumentParser:
+def arguments(
+    text: str, frameworks: Sequence[str] = ("tinynn", "torch"), rounds: int = 5
+) -> argparse.ArgumentParser:
     """The options that all scripts have."""
     parser = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="a few seconds: do the scripts run? (numbers mean little)")
-    parser.add_argument("--rounds", type=int, default=None, help=f"rounds in turn (default {rounds}; with --quick 1)")
+    parser.add_argument(
+        "--quick", action="store_true", help="a few seconds: does it run? (numbers mean little)"
+    )
+    parser.add_argument(
+        "--rounds", type=int, default=None, help=f"rounds in turn (default {rounds}; with --quick 1)"
+    )
     parser.add_argument(
         "--frameworks",
         default=",".join(frameworks),
-        help=f"comma-separated, of {', '.join(PACKAGES)} (default {','.join(frameworks)}); those not installed are left out",
+        help=f"comma-separated, of {', '.join(PACKAGES)} (default {','.join(frameworks)}); "
+        "those that are not installed are left out",
     )
     parser.add_argument("--json", metavar="OUT", type=Path, help="write the numbers to this file")
-    parser.add_argument("--save", action="store_true", help=f"write table and numbers to {RESULTS.name}/ beside the scripts")
+    parser.add_argument(
+        "--save", action="store_true", help=f"write table and numbers to {RESULTS.name}/ beside the scripts"
+    )
     parser.add_argument("--worker", metavar="NAME", help=argparse.SUPPRESS)
     parser.set_defaults(_rounds=rounds)
     return parser
 
 
 def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """Read the command line; ``frameworks`` becomes the list of those that are here, ``missing`` of the others."""
+    """Read the command line; ``frameworks`` lists those that are here then, ``missing`` the others."""
     options = parser.parse_args(argv)
     names = [name.strip() for name in options.frameworks.split(",") if name.strip()]
     for name in names:
@@ -300,7 +312,9 @@ def _processor() -> str:
     except OSError:
         return platform.processor() or "unknown"
     found = re.search(r"model name\s*:\s*(.+)", text)
-    wide = next((name for flag, name in (("avx512f", "AVX-512"), ("avx2", "AVX2")) if f" {flag} " in text), "")
+    wide = next(
+        (name for flag, name in (("avx512f", "AVX-512"), ("avx2", "AVX2")) if f" {flag} " in text), ""
+    )
     return ", ".join(filter(None, (found[1] if found else platform.processor(), wide)))
 
 
@@ -322,7 +336,9 @@ def report(name: str, title: str, text: str, numbers: Any, options: argparse.Nam
     how = "Quick run: the numbers mean little.\n" if options.quick else ""
     page = f"# {title}\n\n{how}{text}\n{missing}\n## Machine\n\n{described}\n"
     print(page)
-    record = json.dumps({"benchmark": name, "quick": options.quick, "machine": here, "results": numbers}, indent=1)
+    record = json.dumps(
+        {"benchmark": name, "quick": options.quick, "machine": here, "results": numbers}, indent=1
+    )
     if options.json:
         options.json.write_text(record + "\n", encoding="utf-8")
     if options.save:

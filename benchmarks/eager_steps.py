@@ -1,13 +1,14 @@
 """Training steps, eagerly, one thread: tinynn next to PyTorch.
 
-A step is: zero the gradients, forward pass, loss, backward pass, optimizer. Both frameworks run the same lines below,
-on the same data and from the same initial weights; every round builds the network anew, and the losses of its first
-steps must agree, or the row is VOID. A round's time is the best of many short chunks of steps; the table shows
-the median over the rounds, and the ratio, round by round, with its smallest and largest value.
+A step is: zero the gradients, forward pass, loss, backward pass, optimizer. Both frameworks run the same
+lines below, on the same data and from the same initial weights; every round builds the network anew, and
+the losses of its first steps must agree, or the row is VOID. A round's time is the best of many short
+chunks of steps; the table shows the median over the rounds, and the ratio, round by round, with its
+smallest and largest value.
 
-``torch-fused`` is PyTorch with its fused Adam (``Adam(..., fused=True)``), which its users can choose; ``jax`` is the step
-under ``jax.jit``, which is compiled and so in another league. Both are shown for information: the bars are against
-PyTorch as it comes.
+``torch-fused`` is PyTorch with its fused Adam (``Adam(..., fused=True)``), which its users can choose;
+``jax`` is the step under ``jax.jit``, which is compiled and so in another league. Both are shown for
+information: the bars are against PyTorch as it comes.
 """
 
 from __future__ import annotations
@@ -41,35 +42,46 @@ class Case:
 
 
 CASES = {
-    "gelu-small": Case("1-20-10-5-1 GELU, 10 points", (1, 20, 10, 5, 1), "GELU", 10, "float64", "mse", "adam", 3.0),
-    "selu-32": Case("6-32-32-32-1 SELU, batch 32", (6, 32, 32, 32, 1), "SELU", 32, "float64", "mse", "adam", 2.5),
+    "gelu-small": Case(
+        "1-20-10-5-1 GELU, 10 points",
+        (1, 20, 10, 5, 1), "GELU", 10, "float64", "mse", "adam", 3.0,
+    ),
+    "selu-32": Case(
+        "6-32-32-32-1 SELU, batch 32",
+        (6, 32, 32, 32, 1), "SELU", 32, "float64", "mse", "adam", 2.5,
+    ),
     "forces": Case(
         "energies and forces, 30-64-64-64-1 tanh, batch 64",
         (30, 64, 64, 64, 1), "Tanh", 64, "float64", "energies and forces", "adam", 1.5,
     ),
     "mnist-mlp": Case(
         "784-256-128-10 ReLU, batch 128",
-        (784, 256, 128, 10), "ReLU", 128, "float32", "cross-entropy", "sgd", 1.1, rtol=1e-3, learning_rate=0.01,
+        (784, 256, 128, 10), "ReLU", 128, "float32", "cross-entropy", "sgd", 1.1,
+        rtol=1e-3, learning_rate=0.01,
     ),
     "wide-mlp": Case(
         "1024-2048-2048-2048-10 ReLU, batch 1024",
-        (1024, 2048, 2048, 2048, 10), "ReLU", 1024, "float32", "cross-entropy", "adam", 1.0, check=2, rtol=1e-3,
-        learning_rate=1e-4,
+        (1024, 2048, 2048, 2048, 10), "ReLU", 1024, "float32", "cross-entropy", "adam", 1.0,
+        check=2, rtol=1e-3, learning_rate=1e-4,
     ),
     "lenet": Case(
-        "LeNet-5 on 28×28, batch 64", (), "ReLU", 64, "float32", "cross-entropy", "sgd", 0.7, rtol=1e-3, learning_rate=0.01
+        "LeNet-5 on 28×28, batch 64",
+        (), "ReLU", 64, "float32", "cross-entropy", "sgd", 0.7,
+        rtol=1e-3, learning_rate=0.01,
     ),
 }  # fmt: skip
 
 
-# ------------------------------------------------------------------------------------ data and initial weights
+# ----------------------------------------------------------------------------------- data and initial weights
 
 
 def _weights(case: Case) -> dict[str, np.ndarray[Any, Any]]:
-    """Initial weights under PyTorch's names: U[-1/sqrt(n), 1/sqrt(n)] with n inputs, as its layers draw them."""
+    """Initial weights under PyTorch's names, drawn as its layers do: U[-1/sqrt(n), 1/sqrt(n)], n inputs."""
     rng = np.random.default_rng(1)
+    shapes: dict[str, tuple[int, ...]]
     if case.layers:
-        shapes = {f"{2 * i}": (n, m) for i, (m, n) in enumerate(zip(case.layers, case.layers[1:], strict=False))}
+        pairs = zip(case.layers, case.layers[1:], strict=False)
+        shapes = {f"{2 * i}": (n, m) for i, (m, n) in enumerate(pairs)}
     else:
         shapes = {"0": (6, 1, 5, 5), "3": (16, 6, 5, 5), "7": (120, 400), "9": (84, 120), "11": (10, 84)}
     weights = {}
@@ -93,7 +105,7 @@ def _data(case: Case) -> dict[str, np.ndarray[Any, Any]]:
     return data
 
 
-# ------------------------------------------------------------------- the step: the same lines in both frameworks
+# ---------------------------------------------------------------- the step: the same lines in both frameworks
 
 
 def _model(nn: Any, case: Case) -> Any:
@@ -149,7 +161,12 @@ def jax_step(case: Case) -> Step:
     """The same step as one function under ``jax.jit``."""
     jax = common.load("jax")
     jnp = jax.numpy
-    activation = {"GELU": lambda z: jax.nn.gelu(z, approximate=False), "SELU": jax.nn.selu, "Tanh": jnp.tanh, "ReLU": jax.nn.relu}
+    activation = {
+        "GELU": lambda z: jax.nn.gelu(z, approximate=False),
+        "SELU": jax.nn.selu,
+        "Tanh": jnp.tanh,
+        "ReLU": jax.nn.relu,
+    }
     act = activation[case.activation]
     if not case.layers:
         raise NotImplementedError("LeNet-5 is not written for jax here")
@@ -225,7 +242,7 @@ def _profile(case: str, steps: int) -> None:
     pstats.Stats(profiler).sort_stats("tottime").print_stats(30)
 
 
-# ---------------------------------------------------------------------------------------------------- the table
+# -------------------------------------------------------------------------------------------------- the table
 
 
 def measure(
@@ -236,7 +253,9 @@ def measure(
     for name in names:
         case = CASES[name] if not options.quick else replace(CASES[name], check=min(CASES[name].check, 3))
         seconds = 0.05 if options.quick else options.seconds
-        timings, losses, failures = common.Timings(), {}, {}
+        timings = common.Timings()
+        losses: dict[str, list[list[float]]] = {}
+        failures: dict[str, str] = {}
         for i in range(options.rounds):
             common.progress(f"{case.title}: round {i + 1} of {options.rounds}")
             for framework, worker in workers.items():
@@ -253,14 +272,21 @@ def measure(
         rows.append(_row(case, options, timings, losses, failures))
         numbers.append(
             {
-                "case": name, "title": case.title, "bar": case.bar, "seconds": timings.rounds, "failures": failures,
-                "ratio to torch": timings.ratio("torch"), "losses": {f: runs[0] for f, runs in losses.items()},
+                "case": name,
+                "title": case.title,
+                "bar": case.bar,
+                "seconds": timings.rounds,
+                "failures": failures,
+                "ratio to torch": timings.ratio("torch"),
+                "losses": {f: runs[0] for f, runs in losses.items()},
             }
-        )  # fmt: skip
+        )
     return rows, numbers
 
 
-def _row(case: Case, options: Any, timings: common.Timings, losses: dict[str, Any], failures: dict[str, str]) -> list[str]:
+def _row(
+    case: Case, options: Any, timings: common.Timings, losses: dict[str, Any], failures: dict[str, str]
+) -> list[str]:
     reference = losses.get("torch", losses.get("tinynn", [[]]))[0]
     void, worst = [], 0.0
     for framework, runs in losses.items():
@@ -289,8 +315,12 @@ def _row(case: Case, options: Any, timings: common.Timings, losses: dict[str, An
 def main(argv: list[str] | None = None) -> None:
     parser = common.arguments(__doc__ or "", ("tinynn", "torch", "torch-fused", "jax"))
     parser.add_argument("--cases", default=",".join(CASES), help=f"comma-separated, of {', '.join(CASES)}")
-    parser.add_argument("--seconds", type=float, default=0.6, help="measuring time per framework and round (default 0.6)")
-    parser.add_argument("--profile", metavar="CASE", choices=CASES, help="print where tinynn's step spends its time, and end")
+    parser.add_argument(
+        "--seconds", type=float, default=0.6, help="measuring time per framework and round (default 0.6)"
+    )
+    parser.add_argument(
+        "--profile", metavar="CASE", choices=CASES, help="print where tinynn's step spends its time, and end"
+    )
     options = common.parse(parser, argv)
     if options.worker:
         common.serve({"round": lambda **question: _round(options.worker, **question)})
@@ -307,8 +337,8 @@ def main(argv: list[str] | None = None) -> None:
         rows, numbers = measure(options, names, workers)
     header = ["training step", *options.frameworks, "torch / tinynn", "bar", "", "losses differ by, relative"]
     text = (
-        f"Time of one training step, one thread, median of {options.rounds} rounds in turn. The ratio to PyTorch eager: median "
-        "(smallest–largest of the rounds).\n\n" + common.table(header, rows)
+        f"Time of one training step, one thread, median of {options.rounds} rounds in turn. The ratio to "
+        "PyTorch eager: median (smallest–largest of the rounds).\n\n" + common.table(header, rows)
     )
     common.report("eager_steps", "Training steps, eagerly", text, numbers, options)
 

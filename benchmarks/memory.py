@@ -1,18 +1,20 @@
-"""Memory: the peak while a deep network trains, tinynn next to PyTorch; and whether anything grows in a long run.
+"""Memory: the peak while a deep network trains, next to PyTorch; and whether anything grows in a long run.
 
-1. A network of 100 linear layers of width 256 with ReLU, float32, mean squared error. Every measurement has a process of its own, which
-   imports the framework, trains a network of two layers for a step (so that libraries and kernels that load at first use
-   are there), and then builds the deep network and trains it for a few steps. The peak of the resident memory is given over the memory
-   before the deep network was built, over the memory right after the import, and as a whole.
-2. 20,000 steps with Python's garbage collector off: how much the resident memory and the number of Python objects grow in the
-   second half of them.
+1. A network of 100 linear layers of width 256 with ReLU, float32, mean squared error. Every measurement
+   has a process of its own, which imports the framework, trains a network of two layers for a step (so
+   that libraries and kernels that load at first use are there), and then builds the deep network and
+   trains it for a few steps. The peak of the resident memory is given over the memory before the deep
+   network was built, over the memory right after the import, and as a whole.
+2. 20,000 steps with Python's garbage collector off: how much the resident memory and the number of Python
+   objects grow in the second half of them.
 
-The losses must agree with PyTorch's, or the row is VOID. The operating system's peak can be set back on Linux only; elsewhere the first
-column falls back to the peak of the whole life of the process.
+The losses must agree with PyTorch's, or the row is VOID. The operating system's peak can be set back on
+Linux only; elsewhere the first column falls back to the peak of the whole life of the process.
 """
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import sys
 from pathlib import Path
@@ -22,6 +24,7 @@ import _common as common
 import numpy as np
 
 WIDTH = 256
+MEASURES = {"over warm": "the network", "over import": "all since the import", "whole": "the process"}
 RTOL = 1e-3
 
 
@@ -54,13 +57,11 @@ def peak() -> int:
 
 def forget_peak() -> None:
     """Let the peak start again from now, where the system can."""
-    try:
+    with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        pass
 
 
-# -------------------------------------------------------------- in a worker: the same lines in both frameworks
+# ------------------------------------------------------------- in a worker: the same lines in both frameworks
 
 
 def _trained(nx: Any, layers: int, batch: int, optimizer: str, steps: int) -> list[float]:
@@ -77,7 +78,11 @@ def _trained(nx: Any, layers: int, batch: int, optimizer: str, steps: int) -> li
             p.copy_(nx.tensor(rng.uniform(-bound, bound, tuple(p.shape)).astype(np.float32)))
     x = nx.tensor(rng.normal(size=(batch, WIDTH)).astype(np.float32))
     y = nx.tensor(rng.normal(size=(batch, WIDTH)).astype(np.float32))
-    rule = nx.optim.Adam(model.parameters(), lr=1e-4) if optimizer == "Adam" else nx.optim.SGD(model.parameters(), lr=1e-4)
+    rule = (
+        nx.optim.Adam(model.parameters(), lr=1e-4)
+        if optimizer == "Adam"
+        else nx.optim.SGD(model.parameters(), lr=1e-4)
+    )
     loss_fn = nn.MSELoss()
     losses = []
     for _ in range(steps):
@@ -140,7 +145,7 @@ def _growth(framework: str, steps: int) -> dict[str, int]:
     return {"bytes": after - before, "objects": objects_after - objects}
 
 
-# -------------------------------------------------------------------------------------------------- the tables
+# ------------------------------------------------------------------------------------------------- the tables
 
 
 def _megabytes(size: float) -> str:
@@ -164,13 +169,20 @@ def _peaks(options: Any) -> tuple[str, list[Any]]:
         name = f"{optimizer}, batch {batch}"
         compared = "tinynn" in found and "torch" in found
         right = not compared or common.agreement(found["torch"]["losses"], found["tinynn"]["losses"]) <= RTOL
-        for key, words in (("over warm", "the network"), ("over import", "all since the import"), ("whole", "the process")):
+        for key, words in MEASURES.items():
             sizes = [_megabytes(found[f][key]) for f in options.frameworks]
             ratio = found["tinynn"][key] / found["torch"][key] if compared else None
             outcome = common.verdict(ratio, 1.0, at_least=False) if right else "VOID"
             rows.append([name, words, *sizes, "–" if ratio is None else f"{ratio:.2f}", "≤ 1", outcome])
         numbers.append({"case": name, "layers": layers, "agree": right, **found})
-    header = [f"{layers} layers of {WIDTH}, float32", "peak of", *options.frameworks, "tinynn / torch", "bar", ""]
+    header = [
+        f"{layers} layers of {WIDTH}, float32",
+        "peak of",
+        *options.frameworks,
+        "tinynn / torch",
+        "bar",
+        "",
+    ]
     return common.table(header, rows), numbers
 
 
@@ -186,7 +198,9 @@ def _growths(options: Any) -> tuple[str, dict[str, Any]]:
             outcome = "reached" if answer["bytes"] <= 1e6 and answer["objects"] <= 10 else "**missed**"
         rows.append([framework, _megabytes(answer["bytes"]), f"{answer['objects']:+d}", bar, outcome])
         numbers[framework] = answer
-    text = f"Growth over {steps} steps (energies and forces, Adam) with the garbage collector off, in the second half:\n\n"
+    text = (
+        f"Growth in the second half of {steps} steps (energies and forces, Adam), garbage collector off:\n\n"
+    )
     return text + common.table(["", "memory", "objects", "bar", ""], rows), numbers
 
 
@@ -203,7 +217,8 @@ def main(argv: list[str] | None = None) -> None:
         return
     peaks, peak_numbers = _peaks(options)
     growths, growth_numbers = _growths(options)
-    text = f"Peak of resident memory, smallest of {options.rounds} runs, each in a process of its own.\n\n{peaks}\n\n{growths}"
+    how = f"Peak of resident memory, smallest of {options.rounds} runs, each in a process of its own."
+    text = f"{how}\n\n{peaks}\n\n{growths}"
     common.report("memory", "Memory", text, {"peaks": peak_numbers, "growth": growth_numbers}, options)
 
 

@@ -1,9 +1,10 @@
 """What one small operation costs, forward and backward, and where the microseconds go.
 
-1. A chain of 100 operations on arrays of 10 float64 elements (10 by 10 for the product): time per operation, forward and
-   backward. ``sum`` and indexing change the shape, so they stand a hundred times beside each other, and their gradients are added up.
-2. A chain of 1000 scalar additions, per addition: ``z = z + x`` and ``z = z + 1.0``; beside them a scalar engine of a dozen
-   lines in pure Python (in this file), as a yardstick.
+1. A chain of 100 operations on arrays of 10 float64 elements (10 by 10 for the product): time per
+   operation, forward and backward. ``sum`` and indexing change the shape, so they stand a hundred times
+   beside each other, and their gradients are added up.
+2. A chain of 1000 scalar additions, per addition: ``z = z + x`` and ``z = z + 1.0``; beside them a scalar
+   engine of a dozen lines in pure Python (in this file), as a yardstick.
 3. The budget of one operation: each row of the table adds one layer of the engine to the row above it.
 
 Gradients are compared with their exact values; a wrong one makes the row VOID.
@@ -22,7 +23,7 @@ LENGTH = 100  # operations in a chain
 ADDITIONS = 1000
 
 
-# ------------------------------------------------------------------------------------------- the yardstick
+# ---------------------------------------------------------------------------------------------- the yardstick
 
 
 class Value:
@@ -54,7 +55,7 @@ class Value:
                 parent.grad += slope * value.grad
 
 
-# -------------------------------------------------------------- in a worker: the same lines in both frameworks
+# ------------------------------------------------------------- in a worker: the same lines in both frameworks
 
 
 def _chains(nx: Any) -> dict[str, tuple[Callable[[], Any], Any, Callable[[], Any]]]:
@@ -105,11 +106,13 @@ def _chains(nx: Any) -> dict[str, tuple[Callable[[], Any], Any, Callable[[], Any
         "add": (chain(lambda y: y + c, x, ones), x, lambda: np.ones(10)),
         "mul": (chain(lambda y: y * c, x, ones), x, lambda: np.linspace(0.99, 1.01, 10) ** LENGTH),
         "matmul 10×10": (
-            chain(lambda y: y @ turn, a, square_ones), a, lambda: np.ones((10, 10)) @ np.linalg.matrix_power(q.T, LENGTH)
+            chain(lambda y: y @ turn, a, square_ones),
+            a,
+            lambda: np.ones((10, 10)) @ np.linalg.matrix_power(q.T, LENGTH),
         ),
         "sum": (side_by_side(lambda y: y.sum(), [one] * LENGTH), x, lambda: np.full(10, float(LENGTH))),
         "x[2:7]": (side_by_side(lambda y: y[2:7], [five] * LENGTH), x, lambda: picked),
-    }  # fmt: skip
+    }
 
 
 def _operation(framework: str, name: str, seconds: float) -> dict[str, Any]:
@@ -190,16 +193,24 @@ def _budget(seconds: float) -> list[tuple[str, float]]:
         ("np.tanh alone", common.best_time(lambda: np.tanh(array), seconds)),
         ("np.tanh and the gradient formula on raw arrays, by hand", common.best_time(formulas, seconds)),
         ("tinynn.tanh of a raw array: through the door", common.best_time(lambda: nx.tanh(array), seconds)),
-        ("tinynn.tanh of a Tensor that wants no gradient", common.best_time(chain(constant), seconds) / LENGTH),
-        ("tinynn.tanh of a Tensor that wants one: recorded (and forgotten)", common.best_time(chain(x), seconds) / LENGTH),
+        (
+            "tinynn.tanh of a Tensor that wants no gradient",
+            common.best_time(chain(constant), seconds) / LENGTH,
+        ),
+        (
+            "tinynn.tanh of a Tensor that wants one: recorded (and forgotten)",
+            common.best_time(chain(x), seconds) / LENGTH,
+        ),
         ("recorded, and walked back: the whole", common.best_time(both, seconds) / LENGTH),
     ]
 
 
-# -------------------------------------------------------------------------------------------------- the tables
+# ------------------------------------------------------------------------------------------------- the tables
 
 
-def _in_turn(workers: dict[str, common.Worker], rounds: int, task: str, **question: Any) -> tuple[common.Timings, list[str]]:
+def _in_turn(
+    workers: dict[str, common.Worker], rounds: int, task: str, **question: Any
+) -> tuple[common.Timings, list[str]]:
     """Times of one task by framework, and who had a wrong gradient."""
     timings, wrong = common.Timings(), set()
     for _ in range(rounds):
@@ -216,7 +227,11 @@ def _cells(timings: common.Timings, wrong: list[str], frameworks: list[str], bar
     if bar is None:
         return [*times, "–", "–"]
     value = timings.median("tinynn")
-    return [*times, f"≤ {bar * 1e6:g} µs", "VOID" if "tinynn" in wrong else common.verdict(value, bar, at_least=False)]
+    return [
+        *times,
+        f"≤ {bar * 1e6:g} µs",
+        "VOID" if "tinynn" in wrong else common.verdict(value, bar, at_least=False),
+    ]
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -251,20 +266,27 @@ def main(argv: list[str] | None = None) -> None:
         rows = []
         for line, constant in (("z = z + x", False), ("z = z + 1.0", True)):
             common.progress(line)
-            timings, wrong = _in_turn(all_workers, options.rounds, "additions", constant=constant, seconds=seconds)
+            timings, wrong = _in_turn(
+                all_workers, options.rounds, "additions", constant=constant, seconds=seconds
+            )
             rows.append([f"`{line}`", *_cells(timings, wrong, [*names, "yardstick"], 3e-6)])
             numbers["additions"][line] = timings.rounds
-        additions = common.table(["scalar addition, forward and backward", *names, "scalar engine", "bar", ""], rows)
+        additions = common.table(
+            ["scalar addition, forward and backward", *names, "scalar engine", "bar", ""], rows
+        )
 
         budget = ""
         if "tinynn" in workers:
             runs = [workers["tinynn"].ask("budget", seconds=seconds) for _ in range(options.rounds)]
             lines = [(line, min(run[i][1] for run in runs)) for i, (line, _) in enumerate(runs[0])]
             numbers["budget"] = dict(lines)
-            budget = common.table(["tanh of 10 float64 elements", "time"], [[line, common.duration(t)] for line, t in lines])
+            budget = common.table(
+                ["tanh of 10 float64 elements", "time"], [[line, common.duration(t)] for line, t in lines]
+            )
     text = (
         f"One thread, median of {options.rounds} rounds in turn.\n\n{operations}\n\n"
-        f"A chain of {ADDITIONS} additions of scalars, per addition:\n\n{additions}\n\nThe budget of one operation:\n\n{budget}"
+        f"A chain of {ADDITIONS} additions of scalars, per addition:\n\n{additions}\n\n"
+        f"The budget of one operation:\n\n{budget}"
     )
     common.report("operation_cost", "What one small operation costs", text, numbers, options)
 

@@ -206,9 +206,9 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--out", type=Path, default=HERE / "output", help="folder for pictures and weights")
     parser.add_argument("--hidden", type=int, nargs="+", default=[64, 64], help="widths of the hidden layers")
-    parser.add_argument("--lr", type=float, default=8e-3, help="Adam's learning rate at the start")
+    parser.add_argument("--lr", type=float, default=5e-3, help="Adam's learning rate at the start")
     parser.add_argument("--batch-size", type=int, default=32)
-    parser.add_argument("--force-weight", type=float, default=2.0, help="of forces in the loss, in Å²")
+    parser.add_argument("--force-weight", type=float, default=1.0, help="of forces in the loss, in Å²")
     args = parser.parse_args(argv)
     if args.quick:
         args.seconds = min(args.seconds, 4.0)

@@ -1,4 +1,4 @@
-"""The benchmark scripts run, and check what they compute. Nothing is timed here: a test must not depend on a busy machine."""
+"""The benchmark scripts run, and check what they compute. Nothing is timed: a machine may be busy."""
 
 from __future__ import annotations
 
@@ -18,7 +18,11 @@ SCRIPTS = sorted(path.name for path in BENCHMARKS.glob("[!_]*.py"))
 def run(script: str, *options: str) -> str:
     """What a script prints."""
     done = subprocess.run(
-        [sys.executable, str(BENCHMARKS / script), *options], capture_output=True, text=True, timeout=300, check=False
+        [sys.executable, str(BENCHMARKS / script), *options],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -83,7 +87,10 @@ def test_startup_runs(tmp_path: Path) -> None:
 def test_a_peer_that_is_not_installed_is_named(script: str, tmp_path: Path) -> None:
     """An unknown framework is refused; one that is merely missing is said to be missing."""
     done = subprocess.run(
-        [sys.executable, str(BENCHMARKS / script), "--frameworks", "nothing"], capture_output=True, text=True, check=False
+        [sys.executable, str(BENCHMARKS / script), "--frameworks", "nothing"],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 2
     assert "'nothing' is none of tinynn, torch" in done.stderr

@@ -21,7 +21,12 @@ EXTREME = np.array([-np.inf, -1e30, -1e4, -90.0, -1e-30, -0.0, 0.0, 1e-30, 90.0,
 
 @pytest.fixture(autouse=True)
 def _kernels_for_small_arrays_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dispatch, "LARGE", 1)
+    with tn.use("numba"):
+        tables = [dispatch.FORWARD_KERNELS[np.ndarray], dispatch.GRADIENT_KERNELS[np.ndarray]]
+        classes = {cls for table in tables for cls in table}
+    assert classes
+    for cls in classes:
+        monkeypatch.setattr(cls, "worth_kernel", 1)
 
 
 def results(f: Any, inputs: list[Any], order: int = 1) -> list[Any]:
@@ -74,9 +79,23 @@ def test_neural(name: str, dtype: str) -> None:
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize(
     "f",
-    [tn.exp, tn.tanh, tn.sigmoid, tn.erf, tn.relu, tn.elu, tn.selu, tn.gelu, tn.silu, tn.softplus, tn.abs, tn.log, tn.sqrt],
+    [
+        tn.exp,
+        tn.tanh,
+        tn.sigmoid,
+        tn.erf,
+        tn.relu,
+        tn.elu,
+        tn.selu,
+        tn.gelu,
+        tn.silu,
+        tn.softplus,
+        tn.abs,
+        tn.log,
+        tn.sqrt,
+    ],
     ids=lambda f: f.__name__,
-)  # fmt: skip
+)
 def test_extremes(f: Any, dtype: str) -> None:
     x = np.tile(EXTREME, 5).astype(dtype)
     with np.errstate(all="ignore"):

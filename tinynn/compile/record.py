@@ -140,8 +140,8 @@ def record(function: Callable[..., Any], *arguments: Any) -> Program:
     Parameters
     ----------
     function : computes with the library's operations on Tensors; may call ``backward()`` and
-    ``optimizer.step()`` arguments : tensors to record with; their shapes hold for all runs. The rest are
-        constants
+        ``optimizer.step()``
+    arguments : tensors to record with; their shapes hold for all runs. Other arguments are constants
 
     Returns
     -------

@@ -89,8 +89,8 @@ def dropout(x: NDArray[Any], p: float, seed: int, offset: int = 0) -> NDArray[An
     x : float32 or float64 array of any shape; elements are counted in C order.
     p : probability of dropping; 0 returns a copy, 1 returns zeros.
     seed, offset : 64-bit seed, and the block of the stream to begin at. The draw takes
-        ``blocks_consumed("bits", x.size)`` blocks. For the backward pass call again with the gradient for x and
-        the same p, seed and offset.
+        ``blocks_consumed("bits", x.size)`` blocks. For the backward pass call again with the gradient and the
+        same p, seed and offset.
 
     Notes
     -----
