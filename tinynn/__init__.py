@@ -5,21 +5,18 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from tinynn.autodiff import (
-    ForgottenZeroGradWarning,
-    GraphError,
-    enable_grad,
-    is_grad_enabled,
-    no_grad,
-)
-from tinynn.creation import arange, eye, full, linspace, ones, ones_like, zeros, zeros_like
+from tinynn.creation import arange, eye, full, linspace, ones, ones_like, tensor, zeros, zeros_like
+from tinynn.dtypes import get_default_dtype, set_default_dtype
 from tinynn.func import gradients as grad
 from tinynn.functional import log_softmax, logsumexp, prod, softmax, std, var
-from tinynn.ops.arithmetic import (
-    add,
-    divide,
+from tinynn.graph import ForgottenZeroGradWarning, GraphError
+from tinynn.modes import enable_grad, is_grad_enabled, no_grad
+from tinynn.ops import convolution as _convolution  # noqa: F401  (tinynn.ops.convolution)
+from tinynn.ops import neural as _neural  # noqa: F401  (tinynn.ops.neural)
+from tinynn.ops.activations import elu, gelu, leaky_relu, relu, selu, silu, softplus
+from tinynn.ops.arithmetic import add, divide, floor_divide, multiply, negative, power, remainder, subtract
+from tinynn.ops.comparison import (
     equal,
-    floor_divide,
     greater,
     greater_equal,
     less,
@@ -27,68 +24,31 @@ from tinynn.ops.arithmetic import (
     logical_and,
     logical_not,
     logical_or,
-    multiply,
-    negative,
     not_equal,
-    power,
-    remainder,
-    subtract,
 )
 from tinynn.ops.elementwise import (
-    abs,
-    clip,
     cos,
-    elu,
     erf,
     exp,
     expm1,
-    floor,
-    gelu,
-    leaky_relu,
     log,
     log1p,
-    maximum,
-    minimum,
     normal_cdf,
-    relu,
-    selu,
     sigmoid,
-    sign,
-    silu,
     sin,
-    softplus,
     sqrt,
     square,
-    stop_gradient,
     tanh,
-    where,
 )
 from tinynn.ops.indexing import one_hot, scatter_add, take, take_along_axis
+from tinynn.ops.joining import concatenate, flip, pad, repeat, roll, split, stack, tile
 from tinynn.ops.linalg import dot, einsum, linear, matmul, norm, outer
+from tinynn.ops.piecewise import abs, clip, floor, maximum, minimum, sign, stop_gradient, where
 from tinynn.ops.reduce import argmax, argmin, cumsum, max, mean, min, sum
-from tinynn.ops.shape import (
-    broadcast_to,
-    concatenate,
-    expand_dims,
-    flip,
-    moveaxis,
-    pad,
-    ravel,
-    repeat,
-    reshape,
-    roll,
-    split,
-    squeeze,
-    stack,
-    swapaxes,
-    tile,
-    transpose,
-)
-from tinynn.ops import convolution as _convolution  # noqa: F401  (tinynn.ops.convolution)
-from tinynn.ops import neural as _neural  # noqa: F401  (tinynn.ops.neural)
+from tinynn.ops.shape import broadcast_to, expand_dims, moveaxis, ravel, reshape, squeeze, swapaxes, transpose
 from tinynn.ops.windows import windows
 from tinynn.random import Generator, manual_seed, rand, randint, randn, randperm
-from tinynn.tensor import Tensor, get_default_dtype, set_default_dtype, tensor
+from tinynn.tensor import Tensor
 
 if TYPE_CHECKING:
     from tinynn import data, debug, func, nn, optim

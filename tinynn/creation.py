@@ -1,4 +1,4 @@
-"""New tensors: zeros, ones, ranges, identity."""
+"""New tensors: from data, and zeros, ones, ranges, identity."""
 
 from __future__ import annotations
 
@@ -7,7 +7,54 @@ from typing import Any
 import numpy as np
 
 from tinynn.backends import convert
-from tinynn.tensor import Tensor, get_default_dtype
+from tinynn.dtypes import get_default_dtype
+from tinynn.tensor import Tensor
+
+
+def tensor(data: Any, requires_grad: bool = False, dtype: Any = None) -> Tensor:
+    """A tensor with a copy of the data.
+
+    Parameters
+    ----------
+    data : number, nested lists, array or tensor
+    requires_grad : ask for its gradient
+    dtype : type of the elements; by default that of an array, and for Python floats the default dtype (float64,
+        see `setget_default_dtype()`)
+
+    Raises
+    ------
+    TypeError
+        If the data are no numbers, or a gradient of integers is asked for.
+    ValueError
+        If nested lists are ragged.
+
+    Examples
+    --------
+    >>> import tinynn
+    >>> tinynn.tensor([[1, 2], [3, 4]], dtype="float32")
+    tensor([[1., 2.],
+            [3., 4.]], dtype=float32)
+    """
+    if isinstance(data, (list, tuple)) and _holds_tensors(data):
+        raise TypeError("tensor() of a list of tensors would drop them from the graph; use tinynn.stack or tinynn.concatenate")
+    source = data.array if isinstance(data, Tensor) else data
+    if not hasattr(source, "dtype"):
+        source = np.asarray(source)
+        if source.dtype == np.float64 and dtype is None:
+            dtype = get_default_dtype()
+    if source.dtype.kind not in "fiub":
+        raise TypeError(f"tensor: the data must be real numbers, not {source.dtype}")
+    array = convert.copied(source, dtype)
+    if isinstance(array, np.ndarray) and not isinstance(data, Tensor):
+        array = convert.placed(array)
+    result = Tensor(array)
+    return result.requires_grad_() if requires_grad else result
+
+
+def _holds_tensors(data: Any) -> bool:
+    while isinstance(data, (list, tuple)) and data:
+        data = data[0]
+    return isinstance(data, Tensor)
 
 
 def _shape(shape: tuple[Any, ...]) -> tuple[int, ...]:

@@ -9,11 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tinynn.autodiff import GraphError, Node, _as_tensors, _paths_to, apply, backpropagate, enable_grad
-from tinynn.creation import zeros
+from tinynn.autodiff import apply, as_tensors, backpropagate, paths_to
+from tinynn.creation import tensor, zeros
+from tinynn.graph import GraphError, Node
+from tinynn.modes import enable_grad
 from tinynn.ops.base import keywords
-from tinynn.ops.shape import broadcast_to, reshape, stack
-from tinynn.tensor import Tensor, _seed, tensor
+from tinynn.ops.joining import stack
+from tinynn.ops.shape import broadcast_to, reshape
+from tinynn.tensor import Tensor, _seed
 
 Function = Callable[..., Any]
 
@@ -215,7 +218,7 @@ def pushforward(output: Tensor, tangents: dict[Node, Any]) -> Tensor:
     if output.node is None:
         return zeros(*output.shape, dtype=output.dtype)
     known = dict(tangents)
-    for node in sorted(_paths_to(set(tangents), [output.node]), key=lambda node: node.number):
+    for node in sorted(paths_to(set(tangents), [output.node]), key=lambda node: node.number):
         given = [None if parent is None else known.get(parent) for parent in node.parents]
         known[node] = broadcast_to(_tangent(node, given), node.shape)
     result = known.get(output.node)
@@ -225,7 +228,7 @@ def pushforward(output: Tensor, tangents: dict[Node, Any]) -> Tensor:
 def _tangent(node: Node, tangents: list[Any]) -> Any:
     """The tangent of one operation's output from those of its inputs (None where an input does not move)."""
     op = node.op
-    saved = _as_tensors(node)
+    saved = as_tensors(node)
     if hasattr(op, "tangent"):
         return op.tangent(tangents, **{name: saved[name] for name in keywords(op.tangent) if name in saved})
     if op.linear:

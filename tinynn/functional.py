@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from tinynn.ops import arithmetic, elementwise, reduce
+from tinynn.ops import comparison, elementwise, piecewise, reduce
+from tinynn.ops.joining import concatenate
 from tinynn.ops.reduce import Axis
-from tinynn.ops.shape import concatenate, kept_shape, moveaxis, normalize_axes, reshape
+from tinynn.ops.shape import kept_shape, moveaxis, normalize_axes, reshape
 
 
 def var(x: Any, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Any:
@@ -46,8 +47,8 @@ def std(x: Any, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Any
     tensor(1.)
     """
     v = var(x, axis, ddof, keepdims)
-    zero = arithmetic.equal(v, 0.0)
-    return elementwise.where(zero, 0.0, elementwise.sqrt(elementwise.where(zero, 1.0, v)))
+    zero = comparison.equal(v, 0.0)
+    return piecewise.where(zero, 0.0, elementwise.sqrt(piecewise.where(zero, 1.0, v)))
 
 
 def prod(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
@@ -119,5 +120,5 @@ def log_softmax(x: Any, axis: int = -1) -> Any:
 
 def _safe_max(x: Any, axis: Axis) -> Any:
     """The largest element as a constant: the result does not depend on it, so no gradient flows through it."""
-    m = elementwise.stop_gradient(reduce.max(x, axis, keepdims=True))
-    return elementwise.where(arithmetic.less(elementwise.abs(m), np.inf), m, 0.0)
+    m = piecewise.stop_gradient(reduce.max(x, axis, keepdims=True))
+    return piecewise.where(comparison.less(piecewise.abs(m), np.inf), m, 0.0)

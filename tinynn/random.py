@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from tinynn.backends import convert
+from tinynn.dtypes import get_default_dtype
 from tinynn.kernels import philox
-from tinynn.tensor import Tensor, get_default_dtype
+from tinynn.tensor import Tensor
 
 Shape = int | tuple[int, ...]
 

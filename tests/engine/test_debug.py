@@ -12,7 +12,8 @@ import pytest
 
 import tinynn as tn
 from tinynn import debug, nn
-from tinynn.autodiff import GraphError, apply
+from tinynn.autodiff import apply
+from tinynn.graph import GraphError
 from tinynn.ops.base import Elementwise, Op
 
 

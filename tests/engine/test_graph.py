@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import tinynn as tn
-from tinynn.autodiff import Leaf, Node
+from tinynn.graph import Leaf, Node
 from tinynn.ops.arithmetic import Mul
 from tinynn.ops.elementwise import Exp, Tanh
 from tinynn.ops.linalg import MatMul

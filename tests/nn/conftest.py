@@ -7,7 +7,7 @@ import contextlib
 import numpy as np
 import pytest
 
-from tinynn import autodiff
+from tinynn import modes
 
 
 class OnlyFloat32:
@@ -25,4 +25,4 @@ class OnlyFloat32:
 
 @pytest.fixture
 def only_float32() -> contextlib.AbstractContextManager:
-    return lambda: autodiff.observed_by(OnlyFloat32())
+    return lambda: modes.observed_by(OnlyFloat32())

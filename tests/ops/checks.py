@@ -11,7 +11,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 import tinynn as tn
-from tinynn import autodiff, debug, func
+from tinynn import debug, func, modes
 
 Array = np.ndarray[Any, Any]
 few = settings(max_examples=20, deadline=None, derandomize=True)
@@ -175,5 +175,5 @@ class _Widths:
 
 @contextmanager
 def watched() -> Iterator[_Widths]:
-    with autodiff.observed_by(_Widths()) as seen:
+    with modes.observed_by(_Widths()) as seen:
         yield seen

@@ -11,7 +11,7 @@ import pytest
 
 import tinynn
 from tests.optim.networks import loss_of, parameters, train, values
-from tinynn import autodiff
+from tinynn import graph, modes
 from tinynn.backends import dispatch, select
 from tinynn.optim import SGD, Adam, AdamW, RMSprop, update
 
@@ -105,7 +105,7 @@ def test_a_recorded_step_is_the_same_step(make, dtype) -> None:
             optimizer.step()
             continue
         watching = Watching()
-        with autodiff.observed_by(watching):
+        with modes.observed_by(watching):
             optimizer.step()
         assert watching.count >= 2 * len(params)
     for p, q in zip(expected, params, strict=True):
@@ -117,7 +117,7 @@ def test_the_scalars_of_a_recorded_step_are_renewed() -> None:
     params = parameters()
     optimizer = Adam(params, lr=0.5)
     loss_of(params, 0).backward()
-    with autodiff.observed_by(Watching()):
+    with modes.observed_by(Watching()):
         optimizer.step()
     (recorded,) = optimizer._recorded
     optimizer.param_groups[0]["lr"] = 0.25
@@ -246,7 +246,7 @@ def test_backward_after_the_step_says_what_happened(size: int) -> None:
     first, second = (p * p).sum(), (p * p).sum()
     first.backward()
     optimizer.step()
-    with pytest.raises(autodiff.GraphError, match=r"Mul.*edited in place.*SGD\.step"):
+    with pytest.raises(graph.GraphError, match=r"Mul.*edited in place.*SGD\.step"):
         second.backward()
 
 

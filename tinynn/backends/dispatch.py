@@ -24,7 +24,7 @@ NAMESPACES: dict[type, Any] = {
 PLAIN_TYPES: set[type] = {np.ndarray, float, int, bool, type(None)}
 
 # type of array -> class of op -> kernel(op, *arrays), and kernel(op, g, saved, parents) -> one gradient per input.
-# A kernel returns NotImplemented where it does not want the job (mixed dtypes, odd layouts).
+# A kernel returns None where it does not want the job (mixed dtypes, odd layouts).
 FORWARD_KERNELS: dict[type, dict[type, Callable[..., Any]]] = {np.ndarray: {}}
 GRADIENT_KERNELS: dict[type, dict[type, Callable[..., Any]]] = {np.ndarray: {}}
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from tinynn.backends import dispatch
-from tinynn.ops import elementwise
+from tinynn.ops import activations, elementwise
 from tinynn.ops.base import Elementwise
 
 # Functions of one array that are worth a kernel: several passes of NumPy, or a slow function.
@@ -19,13 +19,13 @@ FUNCTIONS: tuple[type[Elementwise], ...] = (
     elementwise.Sigmoid,
     elementwise.Erf,
     elementwise.NormalCDF,
-    elementwise.ReLU,
-    elementwise.LeakyReLU,
-    elementwise.ELU,
-    elementwise.GELU,
-    elementwise.GELUTanh,
-    elementwise.SiLU,
-    elementwise.Softplus,
+    activations.ReLU,
+    activations.LeakyReLU,
+    activations.ELU,
+    activations.GELU,
+    activations.GELUTanh,
+    activations.SiLU,
+    activations.Softplus,
 )
 
 

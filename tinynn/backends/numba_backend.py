@@ -35,7 +35,7 @@ def _needs_numba(kernel: Callable[..., Any]) -> Callable[..., Any]:
             from tinynn.backends.select import numba_missing
 
             numba_missing()
-            return NotImplemented
+            return None
 
     return wrapper
 
@@ -67,7 +67,7 @@ def _printed(key: tuple[Any, ...], dtype: np.dtype[Any], gradient: int | None) -
 def elementwise_forward(op: Op, x: Any) -> Any:
     """Forward kernel of a function of one array."""
     if not _plain(x):
-        return NotImplemented
+        return None
     out = aligned_empty(x.shape, x.dtype)
     _printed(op.key(), x.dtype, None)(out, x)
     return out
@@ -80,7 +80,7 @@ def elementwise_gradient(op: Op, g: Any, saved: Mapping[str, Any], parents: Sequ
     assert rule is not None
     values = [saved[label] for label in rule[1]]
     if not _plain(g, *values) or any(v.shape != g.shape for v in values):
-        return NotImplemented
+        return None
     out = aligned_empty(g.shape, g.dtype)
     _printed(op.key(), g.dtype, 0)(out, g, *values)
     return (out,)
@@ -93,7 +93,7 @@ def elementwise_gradient(op: Op, g: Any, saved: Mapping[str, Any], parents: Sequ
 def layer_norm(op: Any, x: Any, weight: Any, bias: Any) -> Any:
     """Forward kernel of `LayerNorm`."""
     if not _plain(x, weight, bias):
-        return NotImplemented
+        return None
     from tinynn.kernels.normalization import layer_norm_forward
 
     out, mean, rstd = layer_norm_forward(x, weight, bias, op.eps)
@@ -104,10 +104,10 @@ def layer_norm(op: Any, x: Any, weight: Any, bias: Any) -> Any:
 def layer_norm_gradient(op: Any, g: Any, saved: Mapping[str, Any], parents: Sequence[Any]) -> Any:
     """Gradient kernel of `LayerNorm`: all three in one pass."""
     if not {"x", "mean", "rstd", "weight"} <= saved.keys():
-        return NotImplemented
+        return None
     x, weight = saved["x"], saved["weight"]
     if not _plain(x, weight) or g.dtype != x.dtype:
-        return NotImplemented
+        return None
     from tinynn.kernels.normalization import layer_norm_backward
 
     return layer_norm_backward(np.ascontiguousarray(g), x, saved["mean"].reshape(-1), saved["rstd"].reshape(-1), weight)
@@ -117,7 +117,7 @@ def layer_norm_gradient(op: Any, g: Any, saved: Mapping[str, Any], parents: Sequ
 def batch_norm(op: Any, x: Any, weight: Any, bias: Any) -> Any:
     """Forward kernel of `BatchNorm`."""
     if not _plain(x, weight, bias):
-        return NotImplemented
+        return None
     from tinynn.kernels.normalization import batch_norm_forward
 
     out, *statistics = batch_norm_forward(x, weight, bias, op.eps)
@@ -128,10 +128,10 @@ def batch_norm(op: Any, x: Any, weight: Any, bias: Any) -> Any:
 def batch_norm_gradient(op: Any, g: Any, saved: Mapping[str, Any], parents: Sequence[Any]) -> Any:
     """Gradient kernel of `BatchNorm`: all three in one pass."""
     if not {"x", "mean", "rstd", "weight"} <= saved.keys():
-        return NotImplemented
+        return None
     x, weight = saved["x"], saved["weight"]
     if not _plain(x, weight) or g.dtype != x.dtype:
-        return NotImplemented
+        return None
     from tinynn.kernels.normalization import batch_norm_backward
 
     return batch_norm_backward(np.ascontiguousarray(g), x, saved["mean"].reshape(-1), saved["rstd"].reshape(-1), weight)
@@ -144,7 +144,7 @@ def batch_norm_gradient(op: Any, g: Any, saved: Mapping[str, Any], parents: Sequ
 def dropout(op: Any, x: Any) -> Any:
     """Forward (and, through the op's own formula, gradient) kernel of `Dropout`."""
     if not _plain(x):
-        return NotImplemented
+        return None
     from tinynn.kernels.dropout import dropout as kernel
 
     return kernel(x, op.p, op.seed, op.offset)
@@ -154,7 +154,7 @@ def dropout(op: Any, x: Any) -> Any:
 def cross_entropy(op: Any, logits: Any, labels: Any) -> Any:
     """Forward kernel of `SoftmaxCrossEntropy`."""
     if not _plain(logits):
-        return NotImplemented
+        return None
     from tinynn.kernels.cross_entropy import softmax_cross_entropy_forward
 
     losses, logsumexp = softmax_cross_entropy_forward(logits, labels)
@@ -166,7 +166,7 @@ def cross_entropy_gradient(op: Any, g: Any, saved: Mapping[str, Any], parents: S
     """Gradient kernel of `SoftmaxCrossEntropy`."""
     logits = saved["logits"]
     if not _plain(logits) or g.dtype != logits.dtype:
-        return NotImplemented
+        return None
     from tinynn.kernels.cross_entropy import softmax_cross_entropy_backward
 
     losses = np.ascontiguousarray(g)
@@ -177,7 +177,7 @@ def cross_entropy_gradient(op: Any, g: Any, saved: Mapping[str, Any], parents: S
 def scatter(op: Any, values: Any, *indices: Any) -> Any:
     """Forward kernel of `Scatter` for one index array along the first axis: the gradient of an embedding."""
     if len(op.pattern) != 1 or len(indices) != 1 or indices[0].dtype.kind not in "iu" or not _plain(values):
-        return NotImplemented
+        return None
     from tinynn.kernels.scatter import scatter_add_rows
 
     index = indices[0].reshape(-1)
@@ -195,7 +195,7 @@ def scatter(op: Any, values: Any, *indices: Any) -> Any:
 def conv2d(op: Any, x: Any, weight: Any, bias: Any) -> Any:
     """Forward kernel of `Conv2d`."""
     if not _plain(x, weight, bias):
-        return NotImplemented
+        return None
     from tinynn.kernels.convolution import conv2d_forward
 
     return conv2d_forward(x, weight, bias, op.stride, op.padding, op.dilation, op.groups)
@@ -207,11 +207,11 @@ def conv2d_gradient(op: Any, g: Any, saved: Mapping[str, Any], parents: Sequence
     needs = [parent is not None for parent in parents]
     x, weight = saved.get("x"), saved.get("weight")
     if needs[0] and not needs[1] or x is None:
-        return NotImplemented  # the kernel reads shapes from both arrays; the formulas keep only one of them here
+        return None  # the kernel reads shapes from both arrays; the formulas keep only one of them here
     if weight is None:
         weight = np.zeros(saved["weight_shape"], x.dtype)  # dL/dx is not asked for: only the shape is read
     if not _plain(x, weight) or g.dtype != x.dtype:
-        return NotImplemented
+        return None
     from tinynn.kernels.convolution import conv2d_backward
 
     return conv2d_backward(np.ascontiguousarray(g), x, weight, op.stride, op.padding, op.dilation, op.groups, *needs)
@@ -221,7 +221,7 @@ def conv2d_gradient(op: Any, g: Any, saved: Mapping[str, Any], parents: Sequence
 def max_pool2d(op: Any, x: Any) -> Any:
     """Forward kernel of `MaxPool2d`."""
     if not _plain(x):
-        return NotImplemented
+        return None
     from tinynn.kernels.pooling import max_pool2d_forward
 
     return max_pool2d_forward(x, op.kernel, op.stride, op.padding)
@@ -231,7 +231,7 @@ def max_pool2d(op: Any, x: Any) -> Any:
 def max_pool2d_gradient(op: Any, g: Any, saved: Mapping[str, Any], parents: Sequence[Any]) -> Any:
     """Gradient kernel of `MaxPool2d`."""
     if not _plain(g):
-        return NotImplemented
+        return None
     from tinynn.kernels.pooling import max_pool2d_backward
 
     return (max_pool2d_backward(g, saved["index"], saved["x_shape"]),)
@@ -241,7 +241,7 @@ def max_pool2d_gradient(op: Any, g: Any, saved: Mapping[str, Any], parents: Sequ
 def avg_pool2d(op: Any, x: Any) -> Any:
     """Forward kernel of `AvgPool2d`."""
     if not _plain(x):
-        return NotImplemented
+        return None
     from tinynn.kernels.pooling import avg_pool2d_forward
 
     return avg_pool2d_forward(x, op.kernel, op.stride, op.padding)
@@ -251,7 +251,7 @@ def avg_pool2d(op: Any, x: Any) -> Any:
 def avg_pool2d_gradient(op: Any, g: Any, saved: Mapping[str, Any], parents: Sequence[Any]) -> Any:
     """Gradient kernel of `AvgPool2d`."""
     if not _plain(g):
-        return NotImplemented
+        return None
     from tinynn.kernels.pooling import avg_pool2d_backward
 
     return (avg_pool2d_backward(g, saved["x_shape"], op.kernel, op.stride, op.padding),)

@@ -22,8 +22,8 @@ from typing import Any
 
 import numpy as np
 
-from tinynn import autodiff
-from tinynn.autodiff import Node
+from tinynn import autodiff, graph, modes
+from tinynn.graph import Node
 from tinynn.ops.base import Op
 from tinynn.tensor import Tensor
 
@@ -121,7 +121,7 @@ class _Recorder:
     def applied(self, op: Op, inputs: tuple[Any, ...], result: Tensor, derived: Sequence[Any]) -> None:
         sources = tuple(self.of(x) for x in inputs)
         targets = tuple(self.new(array) for array in (result.array, *derived))
-        self.program.instructions.append(Instruction(op, sources, targets, autodiff.user_line()))
+        self.program.instructions.append(Instruction(op, sources, targets, graph.user_line()))
 
     def differentiated(self, node: Node, i: int, gradient: Any) -> None:
         pass  # what the formulas compute passes `applied`
@@ -170,7 +170,7 @@ def record(function: Callable[..., Any], *arguments: Any) -> Program:
     program = recorder.program
     for argument in arguments:
         program.arguments.append(recorder.new(argument.array) if isinstance(argument, Tensor) else None)
-    with autodiff.observed_by(recorder):
+    with modes.observed_by(recorder):
         result = function(*arguments)
     program.result = _map(result, recorder.of, Tensor)
     return program

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tinynn.ops.shape import stack
+from tinynn.ops.joining import stack
 from tinynn.tensor import Tensor
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from tinynn import autodiff
-from tinynn.autodiff import Node
+from tinynn import graph, modes
 from tinynn.backends.dispatch import describe
+from tinynn.graph import Node
 from tinynn.ops.base import Op
 from tinynn.tensor import Tensor
 
@@ -52,7 +52,7 @@ class detect_anomaly:
         self._entered: list[Any] = []
 
     def __enter__(self) -> detect_anomaly:
-        block = autodiff.observed_by(_Watch(self.infinities))
+        block = modes.observed_by(_Watch(self.infinities))
         self._entered.append((block, np.errstate(all="ignore")))  # we say it better than NumPy's warnings
         for context in self._entered[-1]:
             context.__enter__()
@@ -78,7 +78,7 @@ class _Watch:
         self.infinities = infinities
 
     def applied(self, op: Op, inputs: tuple[Any, ...], result: Tensor, derived: Any = ()) -> None:
-        made_at = autodiff.user_line()
+        made_at = graph.user_line()
         if result.node is not None:
             result.node.made_at = made_at
         if trouble := self._trouble(result.array):
@@ -115,7 +115,7 @@ class _Watch:
     def assigned(self, tensor: Tensor, value: Any) -> None:
         if trouble := self._trouble(tensor.array):
             raise AnomalyError(
-                f"assign_: {trouble} in the new value of {tensor.describe()}; at {autodiff.user_line()}"
+                f"assign_: {trouble} in the new value of {tensor.describe()}; at {graph.user_line()}"
             )
 
     def _trouble(self, array: Any) -> str:
@@ -133,7 +133,7 @@ def _end_in_user_frame(trace: TracebackType) -> None:
     last = trace
     step: TracebackType | None = trace
     while step is not None:
-        if not step.tb_frame.f_code.co_filename.startswith(autodiff.PACKAGE):
+        if not step.tb_frame.f_code.co_filename.startswith(graph.PACKAGE):
             last = step
         step = step.tb_next
     last.tb_next = None

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from tinynn.autodiff import GraphError, Node
 from tinynn.debug.explain import name_leaves, reachable
+from tinynn.graph import GraphError, Node
 from tinynn.tensor import Tensor
 
 PICTURES = (".png", ".svg", ".pdf")

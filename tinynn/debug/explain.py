@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tinynn.autodiff import GraphError, Leaf, Node
+from tinynn.graph import GraphError, Leaf, Node
 from tinynn.tensor import Tensor
 
 

@@ -9,9 +9,9 @@ and backward, with h = g * weight and means over the same set,
 
     dx = rstd * (h - mean(h) - x_hat * mean(h * x_hat)),    dweight = sum(g * x_hat),    dbias = sum(g)
 
-The variance is never E[x**2] - E[x]**2: values are read twice while they are in the cache, and what was found
-in pieces is combined with Chan's formula. The order of all sums depends on shapes only, not on the number of
-threads.
+The variance is never E[x**2] - E[x]**2: values are taken about a centre close to their mean, and what was
+found in pieces is combined with Chan's formula. The order of all sums depends on shapes only, not on the
+number of threads.
 
 Sources: J. L. Ba, J. R. Kiros, G. E. Hinton, arXiv:1607.06450; S. Ioffe, C. Szegedy, arXiv:1502.03167;
 T. F. Chan, G. H. Golub, R. J. LeVeque, The American Statistician 37 (1983) 242.
@@ -22,12 +22,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from . import batch_norm_loops as loops
-from .batch_norm_loops import LOOP, REDUCE, row_moments, row_sum
-from .memory import aligned_empty
+from . import layer_norm_loops as rows
+from .memory import aligned_empty, worth_streaming
+from .simd import twice_registers
 from .threads import share
 
 __all__ = ["batch_norm_backward", "batch_norm_forward", "layer_norm_backward", "layer_norm_forward"]
@@ -35,65 +35,6 @@ __all__ = ["batch_norm_backward", "batch_norm_forward", "layer_norm_backward", "
 Array = NDArray[Any]
 
 _LONG = 16  # from this length on, the last axis of (N, C, L) is worth a loop of its own
-_ROWS_PER_SLOT = 128  # rows whose contributions to dweight and dbias are summed before they join the others
-
-
-@njit(cache=True, **LOOP)
-def _layer_forward(
-    first: int,
-    last: int,
-    x: Array,
-    weight: Array,
-    bias: Array,
-    eps: Any,
-    out: Array,
-    mean: Array,
-    rstd: Array,
-) -> None:
-    one, zero, width = x.dtype.type(1), x.dtype.type(0), x.dtype.type(x.shape[1])
-    for row in range(first, last):
-        centre = row_sum(x, row) / width
-        left, square = row_moments(x, row, centre)
-        rest = left / width
-        r = one / np.sqrt(max(square / width - rest * rest, zero) + eps)
-        mean[row], rstd[row] = centre + rest, r
-        for j in range(x.shape[1]):  # two subtractions: the sum centre + rest would be rounded
-            out[row, j] = ((x[row, j] - centre) - rest) * r * weight[j] + bias[j]
-
-
-@njit(cache=True, **REDUCE)
-def _layer_sums(
-    g: Array, x: Array, row: int, mean: Any, rstd: Any, weight: Array, dweight: Array, dbias: Array
-) -> tuple[Any, Any]:
-    """Return sum_j h and sum_j h * x_hat of a row, and add g * x_hat and g to the parameters' gradients."""
-    plain, weighted = x.dtype.type(0), x.dtype.type(0)
-    for j in range(x.shape[1]):
-        x_hat = (x[row, j] - mean) * rstd
-        h = g[row, j] * weight[j]
-        plain += h
-        weighted += h * x_hat
-        dweight[j] += g[row, j] * x_hat
-        dbias[j] += g[row, j]
-    return plain, weighted
-
-
-@njit(cache=True, **LOOP)
-def _layer_backward(
-    first: int, last: int, g: Array, x: Array, mean: Array, rstd: Array, weight: Array, dx: Array,
-    dweight: Array, dbias: Array,
-) -> None:  # fmt: skip
-    """Rows of the slots first to last; ``dweight`` and ``dbias`` have one row per slot."""
-    width = x.dtype.type(x.shape[1])
-    for slot in range(first, last):
-        dw, db = dweight[slot], dbias[slot]
-        dw[:] = 0
-        db[:] = 0
-        for row in range(slot * _ROWS_PER_SLOT, min((slot + 1) * _ROWS_PER_SLOT, x.shape[0])):
-            m, r = mean[row], rstd[row]
-            plain, weighted = _layer_sums(g, x, row, m, r, weight, dw, db)
-            level, slope = r * plain / width, r * r * weighted / width
-            for j in range(x.shape[1]):
-                dx[row, j] = g[row, j] * weight[j] * r - (x[row, j] - m) * slope - level
 
 
 def layer_norm_forward(
@@ -112,7 +53,12 @@ def layer_norm_forward(
     x, weight, bias = _checked("layer_norm", x, 2, weight, bias)
     out = aligned_empty(x.shape, x.dtype)
     mean, rstd = np.empty(len(x), x.dtype), np.empty(len(x), x.dtype)
-    share(_layer_forward, len(x), 0.3 * x.size, x, weight, bias, x.dtype.type(eps), out, mean, rstd)
+    parts = weight, bias, x.dtype.type(eps)
+    if twice_registers(x):
+        flat = x.reshape(-1), *parts, out.reshape(-1), mean, rstd, worth_streaming(out)
+        share(rows.register_forward, len(x), 0.2 * x.size, *flat)
+    else:
+        share(rows.plain_forward, len(x), 0.3 * x.size, x, *parts, out, mean, rstd)
     return out, mean, rstd
 
 
@@ -136,10 +82,14 @@ def layer_norm_backward(
     """
     x, weight, _ = _checked("layer_norm", x, 2, weight, None)
     g = _like(g, x)
-    slots = -(-len(x) // _ROWS_PER_SLOT)
+    slots = -(-len(x) // rows.ROWS_PER_SLOT)
     dx = aligned_empty(x.shape, x.dtype)
     dweight, dbias = (aligned_empty((slots, x.shape[1]), x.dtype) for _ in range(2))
-    share(_layer_backward, slots, 0.6 * x.size, g, x, mean, rstd, weight, dx, dweight, dbias)
+    if twice_registers(x):
+        flat = g.reshape(-1), x.reshape(-1), mean, rstd, weight, dx.reshape(-1)
+        share(rows.register_backward, slots, 0.4 * x.size, *flat, dweight, dbias, worth_streaming(dx))
+    else:
+        share(rows.plain_backward, slots, 0.6 * x.size, g, x, mean, rstd, weight, dx, dweight, dbias)
     return dx, dweight.sum(axis=0) if need_weight else None, dbias.sum(axis=0) if need_bias else None
 
 

@@ -33,8 +33,8 @@ from tinynn.nn.losses import (
 )
 from tinynn.nn.module import Module
 from tinynn.nn.normalization import BatchNorm1d, BatchNorm2d, LayerNorm
+from tinynn.nn.parameter import Parameter
 from tinynn.nn.pooling import AvgPool2d, MaxPool2d
-from tinynn.tensor import Parameter
 
 __all__ = [
     "Module", "Parameter", "Sequential", "ModuleList", "ModuleDict", "Identity", "Flatten",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from tinynn.nn import functional as F
 from tinynn.nn.module import Module
-from tinynn.ops import elementwise
+from tinynn.ops import activations, elementwise
 from tinynn.tensor import Tensor
 
 
@@ -28,7 +28,7 @@ class ReLU(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the function to each element."""
-        return elementwise.relu(x)
+        return activations.relu(x)
 
 
 class LeakyReLU(Module):
@@ -47,7 +47,7 @@ class LeakyReLU(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the function to each element."""
-        return elementwise.leaky_relu(x, self.negative_slope)
+        return activations.leaky_relu(x, self.negative_slope)
 
     def extra_repr(self) -> str:
         """The settings."""
@@ -70,7 +70,7 @@ class ELU(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the function to each element."""
-        return elementwise.elu(x, self.alpha)
+        return activations.elu(x, self.alpha)
 
     def extra_repr(self) -> str:
         """The settings."""
@@ -94,7 +94,7 @@ class SELU(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the function to each element."""
-        return elementwise.selu(x)
+        return activations.selu(x)
 
 
 class GELU(Module):
@@ -125,7 +125,7 @@ class GELU(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the function to each element."""
-        return elementwise.gelu(x, self.approximate)
+        return activations.gelu(x, self.approximate)
 
     def extra_repr(self) -> str:
         """The settings."""
@@ -147,7 +147,7 @@ class SiLU(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the function to each element."""
-        return elementwise.silu(x)
+        return activations.silu(x)
 
 
 class Sigmoid(Module):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from tinynn import autodiff
-from tinynn.ops.arithmetic import not_equal
+from tinynn import modes
+from tinynn.ops.comparison import not_equal
 from tinynn.ops.shape import moveaxis, reshape
 
 
@@ -63,7 +63,7 @@ def labels_of(name: str, target: Any, x: Any, places: tuple[int, ...], ignore_in
         target = reshape(target, (-1,) if places else (1,))
     labels = getattr(target, "array", target)
     ordinary = _in_range(labels, classes) and not 0 <= ignore_index < classes
-    if ordinary and autodiff.mode.observer is None:
+    if ordinary and modes.mode.observer is None:
         return target, None
     wrong = labels[((labels < 0) | (labels >= classes)) & (labels != ignore_index)]
     if wrong.size:

@@ -10,8 +10,9 @@ from tinynn.creation import zeros
 from tinynn.nn import functional as F
 from tinynn.nn import init
 from tinynn.nn.module import Module
+from tinynn.nn.parameter import Parameter
 from tinynn.random import Generator
-from tinynn.tensor import Parameter, Tensor
+from tinynn.tensor import Tensor
 
 
 class Embedding(Module):

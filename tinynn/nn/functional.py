@@ -21,9 +21,10 @@ from tinynn.nn.loss_functions import (
     nll_loss,
 )
 from tinynn.nn.plane_functions import avg_pool2d, conv2d, max_pool2d
-from tinynn.ops import elementwise, neural
-from tinynn.ops.arithmetic import equal
-from tinynn.ops.elementwise import elu, gelu, leaky_relu, relu, selu, sigmoid, silu, tanh
+from tinynn.ops import activations, elementwise, neural, piecewise
+from tinynn.ops.activations import elu, gelu, leaky_relu, relu, selu, silu
+from tinynn.ops.comparison import equal
+from tinynn.ops.elementwise import sigmoid, tanh
 from tinynn.ops.indexing import one_hot, take
 from tinynn.ops.linalg import linear
 from tinynn.ops.shape import expand_dims, normalize_axis, reshape
@@ -42,7 +43,7 @@ def softplus(x: Any, beta: float = 1.0) -> Any:
     >>> tinynn.nn.functional.softplus(tinynn.tensor([0.0]), beta=2.0)
     tensor([0.34657359])
     """
-    return elementwise.softplus(x) if beta == 1.0 else elementwise.softplus(x * beta) / beta
+    return activations.softplus(x) if beta == 1.0 else activations.softplus(x * beta) / beta
 
 
 def softmax(x: Any, dim: int = -1, axis: int | None = None) -> Any:
@@ -218,7 +219,7 @@ def dropout(x: Any, p: float = 0.5, training: bool = True, generator: Generator 
     if not training or p == 0.0:
         return x
     if p == 1.0:
-        return elementwise.where(True, 0.0, x)
+        return piecewise.where(True, 0.0, x)
     source = random.default_generator if generator is None else generator
     return neural.dropout(x, p, source.seed, source.reserve(blocks_consumed("bits", math.prod(x.shape))))
 
@@ -264,8 +265,8 @@ def embedding(indices: Any, weight: Any, padding_idx: int | None = None) -> Any:
     out = take(weight, indices, 0)
     if padding_idx is None:
         return out
-    return elementwise.where(
-        expand_dims(equal(indices, padding_idx), -1), elementwise.stop_gradient(out), out
+    return piecewise.where(
+        expand_dims(equal(indices, padding_idx), -1), piecewise.stop_gradient(out), out
     )
 
 

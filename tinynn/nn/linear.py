@@ -8,9 +8,10 @@ from typing import Any
 from tinynn.creation import zeros
 from tinynn.nn import init
 from tinynn.nn.module import Module
+from tinynn.nn.parameter import Parameter
 from tinynn.ops.linalg import linear
 from tinynn.random import Generator
-from tinynn.tensor import Parameter, Tensor
+from tinynn.tensor import Tensor
 
 
 class Linear(Module):

@@ -14,10 +14,12 @@ import numpy as np
 from tinynn.autodiff import apply
 from tinynn.functional import log_softmax
 from tinynn.nn.class_labels import class_rows, labels_of
-from tinynn.ops.arithmetic import less
-from tinynn.ops.elementwise import abs, clip, exp, log, log1p, softplus, square, where
+from tinynn.ops.activations import softplus
+from tinynn.ops.comparison import less
+from tinynn.ops.elementwise import exp, log, log1p, square
 from tinynn.ops.indexing import take
 from tinynn.ops.neural import SoftmaxCrossEntropy
+from tinynn.ops.piecewise import abs, clip, where
 from tinynn.ops.reduce import Mean, Sum, sum
 from tinynn.ops.shape import broadcast_to, moveaxis, reshape
 

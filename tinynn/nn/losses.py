@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from tinynn.creation import tensor
 from tinynn.nn import loss_functions as L
 from tinynn.nn.module import Module
-from tinynn.tensor import Tensor, tensor
+from tinynn.tensor import Tensor
 
 
 class _Loss(Module):

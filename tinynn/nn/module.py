@@ -14,8 +14,9 @@ from typing import Any, Self
 
 from tinynn.backends import convert
 from tinynn.nn.hooks import RemovableHook
+from tinynn.nn.parameter import Parameter
 from tinynn.nn.state import IncompatibleKeys, convert_all, load
-from tinynn.tensor import Parameter, Tensor
+from tinynn.tensor import Tensor
 
 
 class Module:

@@ -10,7 +10,8 @@ import numpy as np
 from tinynn.creation import ones, zeros
 from tinynn.nn import functional as F
 from tinynn.nn.module import Module
-from tinynn.tensor import Parameter, Tensor
+from tinynn.nn.parameter import Parameter
+from tinynn.tensor import Tensor
 
 
 class _BatchNorm(Module):

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from tinynn.ops import convolution
-from tinynn.ops.shape import expand_dims, pad, reshape
+from tinynn.ops.joining import pad
+from tinynn.ops.shape import expand_dims, reshape
 
 Pair = tuple[int, int]
 

@@ -6,10 +6,12 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from tinynn.autodiff import no_grad
-from tinynn.ops.elementwise import abs, clip, maximum, sqrt
+from tinynn.creation import tensor
+from tinynn.modes import no_grad
+from tinynn.ops.elementwise import sqrt
+from tinynn.ops.piecewise import abs, clip, maximum
 from tinynn.optim.checks import check_number
-from tinynn.tensor import Tensor, tensor
+from tinynn.tensor import Tensor
 
 
 @no_grad()

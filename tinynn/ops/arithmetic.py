@@ -9,6 +9,7 @@ import numpy as np
 
 from tinynn.autodiff import apply
 from tinynn.ops.base import Elementwise
+from tinynn.ops.comparison import equal, less, logical_and, logical_not
 
 
 class Add(Elementwise):
@@ -86,7 +87,8 @@ class Pow(Elementwise):
         return g * (b * nonzero(a, g * b) ** (b - 1.0))
 
     def grad_b(self, g, *, a, out):
-        from tinynn.ops.elementwise import log, where
+        from tinynn.ops.elementwise import log
+        from tinynn.ops.piecewise import where
 
         return g * out * log(where(equal(a, 0.0), 1.0, a))
 
@@ -147,55 +149,6 @@ class Remainder(Elementwise):
         return -g * floor_divide(a, b)
 
 
-class Equal(Elementwise):
-    """out = (a == b), a bool"""
-
-    def forward(self, xp, a, b):
-        return a == b
-
-
-class NotEqual(Elementwise):
-    """out = (a != b), a bool"""
-
-    def forward(self, xp, a, b):
-        return a != b
-
-
-class Less(Elementwise):
-    """out = (a < b), a bool"""
-
-    def forward(self, xp, a, b):
-        return a < b
-
-
-class LessEqual(Elementwise):
-    """out = (a <= b), a bool"""
-
-    def forward(self, xp, a, b):
-        return a <= b
-
-
-class LogicalAnd(Elementwise):
-    """out = a and b, a bool"""
-
-    def forward(self, xp, a, b):
-        return xp.logical_and(a, b)
-
-
-class LogicalOr(Elementwise):
-    """out = a or b, a bool"""
-
-    def forward(self, xp, a, b):
-        return xp.logical_or(a, b)
-
-
-class LogicalNot(Elementwise):
-    """out = not x, a bool"""
-
-    def forward(self, xp, x):
-        return xp.logical_not(x)
-
-
 def nonzero(d: Any, g: Any) -> Any:
     """A denominator ``d`` with 1 in the places where both it and the cotangent ``g`` are 0.
 
@@ -204,22 +157,26 @@ def nonzero(d: Any, g: Any) -> Any:
     """
     if isinstance(d, (int, float)):
         return d if d else equal(g, 0.0)  # bools, as 0 and 1, leave a float32 cotangent float32
-    from tinynn.ops.elementwise import where
+    from tinynn.ops.piecewise import where
 
     return where(logical_and(equal(d, 0.0), equal(g, 0.0)), 1.0, d)
 
 
 def positive(d: Any, g: Any) -> Any:
     """As `nonzero`, for what makes no sense below 0 either (roots): 1 where g is 0 and d is not above 0, or is NaN."""
-    from tinynn.ops.elementwise import where
+    from tinynn.ops.piecewise import where
 
     return where(logical_and(logical_not(less(0.0, d)), equal(g, 0.0)), 1.0, d)
 
 
-_ADD, _SUB, _MUL, _DIV, _NEG, _POW = Add(), Sub(), Mul(), Div(), Neg(), Pow()
-_FLOOR_DIVIDE, _REMAINDER = FloorDivide(), Remainder()
-_EQUAL, _NOT_EQUAL, _LESS, _LESS_EQUAL = Equal(), NotEqual(), Less(), LessEqual()
-_AND, _OR, _NOT = LogicalAnd(), LogicalOr(), LogicalNot()
+_ADD = Add()
+_SUB = Sub()
+_MUL = Mul()
+_DIV = Div()
+_NEG = Neg()
+_POW = Pow()
+_FLOOR_DIVIDE = FloorDivide()
+_REMAINDER = Remainder()
 
 
 def add(a: Any, b: Any) -> Any:
@@ -320,114 +277,6 @@ def remainder(a: Any, b: Any) -> Any:
     tensor([1., 1.])
     """
     return apply(_REMAINDER, a, b)
-
-
-def equal(a: Any, b: Any) -> Any:
-    """a == b, element by element.
-
-    Examples
-    --------
-    >>> import tinynn
-    >>> tinynn.equal(tinynn.tensor([1.0, 2.0]), 2.0)
-    tensor([False,  True])
-    """
-    return apply(_EQUAL, a, b)
-
-
-def not_equal(a: Any, b: Any) -> Any:
-    """a != b, element by element.
-
-    Examples
-    --------
-    >>> import tinynn
-    >>> tinynn.not_equal(tinynn.tensor([1.0, 2.0]), 2.0)
-    tensor([ True, False])
-    """
-    return apply(_NOT_EQUAL, a, b)
-
-
-def less(a: Any, b: Any) -> Any:
-    """a < b, element by element.
-
-    Examples
-    --------
-    >>> import tinynn
-    >>> tinynn.less(tinynn.tensor([1.0, 2.0]), 2.0)
-    tensor([ True, False])
-    """
-    return apply(_LESS, a, b)
-
-
-def less_equal(a: Any, b: Any) -> Any:
-    """a <= b, element by element.
-
-    Examples
-    --------
-    >>> import tinynn
-    >>> tinynn.less_equal(tinynn.tensor([1.0, 3.0]), 2.0)
-    tensor([ True, False])
-    """
-    return apply(_LESS_EQUAL, a, b)
-
-
-def greater(a: Any, b: Any) -> Any:
-    """a > b, element by element.
-
-    Examples
-    --------
-    >>> import tinynn
-    >>> tinynn.greater(tinynn.tensor([1.0, 3.0]), 2.0)
-    tensor([False,  True])
-    """
-    return apply(_LESS, b, a)
-
-
-def greater_equal(a: Any, b: Any) -> Any:
-    """a >= b, element by element.
-
-    Examples
-    --------
-    >>> import tinynn
-    >>> tinynn.greater_equal(tinynn.tensor([1.0, 2.0]), 2.0)
-    tensor([False,  True])
-    """
-    return apply(_LESS_EQUAL, b, a)
-
-
-def logical_and(a: Any, b: Any) -> Any:
-    """a and b, element by element.
-
-    Examples
-    --------
-    >>> import tinynn
-    >>> tinynn.logical_and(tinynn.tensor([True, True]), tinynn.tensor([True, False]))
-    tensor([ True, False])
-    """
-    return apply(_AND, a, b)
-
-
-def logical_or(a: Any, b: Any) -> Any:
-    """a or b, element by element.
-
-    Examples
-    --------
-    >>> import tinynn
-    >>> tinynn.logical_or(tinynn.tensor([True, False]), tinynn.tensor([False, False]))
-    tensor([ True, False])
-    """
-    return apply(_OR, a, b)
-
-
-def logical_not(x: Any) -> Any:
-    """not x, element by element.
-
-    Examples
-    --------
-    >>> import tinynn
-    >>> tinynn.logical_not(tinynn.tensor([True, False]))
-    tensor([False,  True])
-    """
-    return apply(_NOT, x)
 
 
 # Operators with the operands the other way round: ``2 - x`` calls ``x.__rsub__(2)``.

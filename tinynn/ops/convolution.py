@@ -9,9 +9,10 @@ import numpy as np
 from tinynn.autodiff import apply
 from tinynn.ops.base import Op
 from tinynn.ops.indexing import _ARRAY, Gather, Scatter
+from tinynn.ops.joining import pad
 from tinynn.ops.linalg import Contract
 from tinynn.ops.reduce import sum
-from tinynn.ops.shape import Shape, broadcast_to, expand_dims, pad, reshape
+from tinynn.ops.shape import Shape, broadcast_to, expand_dims, reshape
 from tinynn.ops.windows import OverlapAdd, Pair, out_size, windows
 
 

@@ -222,7 +222,8 @@ def one_hot(labels: Any, num_classes: int, dtype: Any = None) -> Any:
     tensor([[1., 0., 0.],
             [0., 0., 1.]])
     """
-    from tinynn.tensor import Tensor, get_default_dtype
+    from tinynn.dtypes import get_default_dtype
+    from tinynn.tensor import Tensor
 
     array = np.asarray(getattr(labels, "array", labels))
     if array.size and array.dtype.kind not in "iu":

@@ -329,8 +329,9 @@ def norm(x: Any, axis: int | tuple[int, ...] | None = None, keepdims: bool = Fal
     >>> x.grad
     tensor([0., 0.])
     """
-    from tinynn.ops.arithmetic import equal
-    from tinynn.ops.elementwise import sqrt, where
+    from tinynn.ops.comparison import equal
+    from tinynn.ops.elementwise import sqrt
+    from tinynn.ops.piecewise import where
 
     squares = sum(x * x, axis=axis, keepdims=keepdims)
     zero = equal(squares, 0.0)

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from tinynn.autodiff import apply
-from tinynn.ops.arithmetic import equal
 from tinynn.ops.base import Op
-from tinynn.ops.shape import broadcast_to, flip, kept_shape, normalize_axes, reshape
+from tinynn.ops.comparison import equal
+from tinynn.ops.joining import flip
+from tinynn.ops.shape import broadcast_to, kept_shape, normalize_axes, reshape
 
 Axis = int | tuple[int, ...] | None
 

@@ -7,7 +7,8 @@ from functools import cache
 from math import sqrt as sqrt_of_number
 from typing import Any
 
-from tinynn.ops.elementwise import maximum, sqrt
+from tinynn.ops.elementwise import sqrt
+from tinynn.ops.piecewise import maximum
 from tinynn.optim.checks import check_betas, check_number
 from tinynn.optim.optimizer import FormulaOptimizer
 from tinynn.optim.rule import Rule, ascending, with_decoupled_decay, with_l2_penalty

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tinynn import autodiff
+from tinynn import graph, modes
 from tinynn.backends.dispatch import namespace_of
 from tinynn.optim.checks import check_count, check_number
 from tinynn.optim.line_search import Point, strong_wolfe
@@ -145,7 +145,7 @@ class LBFGS(Optimizer):
             ):
                 break
         for p in self._params:
-            if isinstance(p.node, autodiff.Leaf):
+            if isinstance(p.node, graph.Leaf):
                 p.node.consumed = not keep_grad
         return first_loss
 
@@ -202,12 +202,12 @@ class LBFGS(Optimizer):
     # ------------------------------------------------------------------------ all parameters as one vector
 
     def _evaluate(self, closure: Closure) -> Any:
-        with autodiff.enable_grad():
+        with modes.enable_grad():
             loss = closure()
         if loss is None:
             raise TypeError("LBFGS.step: the closure returned None; it must return the loss")
         for p in self._params:  # a closure that forgets zero_grad() is told so at its next call
-            if isinstance(p.node, autodiff.Leaf):
+            if isinstance(p.node, graph.Leaf):
                 p.node.consumed = True
         return loss
 
@@ -227,7 +227,7 @@ class LBFGS(Optimizer):
             if p.ndim == 0 or not p.array.flags.c_contiguous or not getattr(p.array.flags, "writeable", True):
                 p.array = part.astype(p.dtype)[()]
                 continue
-            autodiff.note_edit(p.node, "LBFGS.step()")  # type: ignore[arg-type]
+            graph.note_edit(p.node, "LBFGS.step()")  # type: ignore[arg-type]
             p.array[...] = part
 
     def _loaded(self, number: Any, p: Tensor, entry: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tinynn import autodiff
+from tinynn import modes
 from tinynn.backends import convert
 from tinynn.optim import update
 from tinynn.optim.checks import as_groups, checked_group
@@ -241,10 +241,10 @@ class FormulaOptimizer(Optimizer):
         """
         loss = None
         if closure is not None:
-            with autodiff.enable_grad():
+            with modes.enable_grad():
                 loss = closure()
         self._check_settings()
-        if autodiff.mode.observer is not None:
+        if modes.mode.observer is not None:
             self._record_step(keep_grad)
             return loss
         for group, rule, update_of_group in zip(self.param_groups, self._rules, self._updates, strict=True):

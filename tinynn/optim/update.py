@@ -24,8 +24,9 @@ from typing import Any
 
 import numpy as np
 
-from tinynn.autodiff import no_grad, note_edit
 from tinynn.backends import convert, select
+from tinynn.graph import note_edit
+from tinynn.modes import no_grad
 from tinynn.ops.base import Op
 from tinynn.optim.rule import Rule
 from tinynn.tensor import Tensor

@@ -1,0 +1,155 @@
+"""What a computation leaves behind for its derivatives: nodes, and the clock that numbers them.
+
+::
+
+    x = tensor([1., 2.], requires_grad=True)      Leaf(x) <------ Mul <------ Sum
+    y = x * x                                        .             |           |
+    z = y.sum()                                   x (weak)       y.node      z.node
+
+Tensors own nodes; nodes own older nodes and arrays; a leaf's node only knows its tensor weakly. So nothing owns
+in a circle, and memory goes when the last name goes, without the garbage collector.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import sys
+import weakref
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tinynn.backends import dispatch
+from tinynn.ops.base import Op
+
+if TYPE_CHECKING:
+    from tinynn.tensor import Tensor
+
+_next_number = itertools.count(1).__next__
+
+
+class GraphError(RuntimeError):
+    """The recorded graph cannot be differentiated: freed, edited, or nothing in it wants a gradient."""
+
+
+class ForgottenZeroGradWarning(UserWarning):
+    """A gradient that an optimizer step has used already is being added to."""
+
+
+class Node:
+    """One operation that was applied: what is needed to differentiate it, and nothing else.
+
+    Attributes
+    ----------
+    op : the operation
+    parents : for each input the node that made it, or None where no gradient is wanted
+    saved : the arrays (and shapes) that the gradient formulas ask for, by name; None once freed
+    shape : shape of the output
+    number : nodes are numbered as they are made, so an input's number is smaller than its user's
+    made_at : the user's line, while `tinynn.debug.detect_anomaly` is on
+    """
+
+    __slots__ = ("op", "parents", "saved", "shape", "number", "made_at", "__weakref__")
+
+    def __init__(self, op: Op, parents: Sequence[Node | None], saved: Mapping[str, Any], shape: tuple[int, ...]) -> None:
+        self.op = op
+        self.parents = parents
+        self.saved: Mapping[str, Any] | None = saved
+        self.shape = shape
+        self.number = _next_number()
+        self.made_at: str | None = None
+
+    def __repr__(self) -> str:
+        made_at = f", made at {self.made_at}" if self.made_at else ""
+        return f"<{type(self.op).__name__} -> {self.shape}{made_at}>"
+
+
+class Leaf(Node):
+    """The node of a tensor that wants a gradient and that no operation made: a parameter, or an input."""
+
+    __slots__ = ("tensor", "version", "edited_at", "consumed")
+
+    def __init__(self, tensor: Tensor) -> None:
+        super().__init__(_NO_OP, (), {}, tensor.shape)
+        self.tensor = weakref.ref(tensor)
+        self.version = 0  # the number on the clock when the array was last edited in place
+        self.edited_at: str | None = None
+        self.consumed = False  # an optimizer step has used the gradient
+
+
+_NO_OP = Op()
+
+
+# ---------------------------------------------------------------------------------- edits of arrays in place
+
+
+class _Clock:
+    """Nodes and edits are numbered by one counter, so that each knows which came first."""
+
+    last_edit = 0
+
+
+clock = _Clock()
+_edited: weakref.WeakSet[Leaf] = weakref.WeakSet()
+
+
+def note_edit(leaf: Leaf, where: str | None = None) -> None:
+    """Count a new version of a leaf's array, which is being overwritten in place."""
+    if leaf.version == 0:
+        _edited.add(leaf)
+    leaf.version = clock.last_edit = _next_number()
+    leaf.edited_at = where
+
+
+def check_unedited(node: Node) -> None:
+    """Refuse to use a saved array that was overwritten after ``node`` was made."""
+    edits = [leaf for leaf in _edited if leaf.version > node.number]
+    for name, value in (node.saved or {}).items():
+        for leaf in edits:
+            tensor = leaf.tensor()
+            if tensor is not None and dispatch.same_memory(value, tensor.array):
+                raise GraphError(
+                    f"backward() through {type(node.op).__name__} needs its {name!r}, but {tensor.describe()} was edited in "
+                    f"place after that operation ran (at {leaf.edited_at or 'an unknown line'}"
+                    + (f"; the operation was recorded at {node.made_at}" if node.made_at else "")
+                    + "). Call backward() before optimizer.step(), or compute the result again after it."
+                )
+
+
+# -------------------------------------------------------------------------------------------------- messages
+
+
+PACKAGE = str(Path(__file__).parent) + os.sep  # what the file names of this library begin with
+
+
+def user_line() -> str:
+    """The file and line of the caller outside this library, for messages."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(PACKAGE):
+        frame = frame.f_back
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+
+
+def freed_message(node: Node) -> str:
+    origin = f", recorded at {node.made_at}," if node.made_at else ""
+    return (
+        f"backward() a second time: the saved arrays of {type(node.op).__name__} (output shape {node.shape}){origin} were freed "
+        "by an earlier backward(). To walk the same graph twice, give the first call retain_graph=True. If the "
+        "tensor comes from an earlier step of a loop, detach() it before using it again."
+        + ("" if node.made_at else " tinynn.debug.detect_anomaly() adds the line where it was made.")
+    )
+
+
+def note_forgotten_zero_grad(tensor: Tensor) -> None:
+    """Warn, once, that a gradient which an optimizer step has used is being added to."""
+    leaf = tensor.node
+    if isinstance(leaf, Leaf) and leaf.consumed:
+        leaf.consumed = False
+        dispatch.warn_once(
+            f"backward() adds to the gradient of {tensor.describe()}, which an optimizer step has used already. "
+            "Call optimizer.zero_grad() before backward(); to keep old gradients on purpose, call "
+            "optimizer.step(keep_grad=True).",
+            ForgottenZeroGradWarning,
+            key="forgotten zero_grad",  # one parameter speaks for all
+        )
