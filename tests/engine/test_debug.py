@@ -201,7 +201,7 @@ def test_the_plan_is_what_backward_does() -> None:
         def differentiated(self, node: Any, i: int, gradient: Any) -> None:
             ran.append(f"grad_{node.op.inputs[i]}")
 
-    with tn.autodiff.observed_by(Watch()):
+    with tn.modes.observed_by(Watch()):
         loss.backward()
     planned = [
         word.split("(")[0] for line in plan.splitlines() for word in line.split() if word.startswith("grad_")

@@ -76,7 +76,7 @@ def test_same_order_in_every_run() -> None:
 
         w, v = leaf(1.0, 2.0), leaf(3.0, 4.0)
         y = (w * v).tanh() + w.exp() * v.sin()
-        with tn.autodiff.observed_by(Watch()):
+        with tn.modes.observed_by(Watch()):
             (y * y).sum().backward()
         return order
 
