@@ -36,7 +36,6 @@ _THREAD_VARIABLES = (
 )  # fmt: skip
 ONE_THREAD: dict[str, str] = {
     **dict.fromkeys(_THREAD_VARIABLES, "1"),
-    "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
     "JAX_PLATFORMS": "cpu",
 }
 
@@ -132,6 +131,8 @@ def load(framework: str) -> Any:
 
         torch.set_num_threads(1)
         return torch
+    if framework == "jax" and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # XLA makes a thread for each core it may use
     module = importlib.import_module(framework)
     if framework == "jax":
         module.config.update("jax_enable_x64", True)

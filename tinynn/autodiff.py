@@ -35,10 +35,16 @@ def apply(op: Op, *inputs: Any, with_derived: bool = False) -> Any:
     the result is a plain array (or a symbolic scalar): gradient formulas run through here on raw arrays too.
     ``with_derived`` returns also the list of raw arrays that the op computed on the way (``op.derived``).
     """
+    for x in inputs:
+        if isinstance(x, Tensor):
+            break
+    else:
+        out, derived = compute(op, inputs)
+        return (out, derived) if with_derived else out
+
     arrays = []
     parents = []
     wanted = 0  # bit i: input i wants a gradient
-    traced = unusual = False
     for x in inputs:
         if isinstance(x, Tensor):
             arrays.append(x.array)
@@ -46,31 +52,10 @@ def apply(op: Op, *inputs: Any, with_derived: bool = False) -> Any:
             if node is not None:
                 wanted |= 1 << len(parents)
             parents.append(node)
-            traced = True
         else:
-            arrays.append(x)
+            arrays.append(x if x.__class__ in PLAIN_TYPES else dispatch.as_operand(x))
             parents.append(None)
-            if x.__class__ not in PLAIN_TYPES:
-                unusual = True
-    if unusual and traced:
-        arrays = [a if isinstance(x, Tensor) else dispatch.as_operand(a) for a, x in zip(arrays, inputs, strict=True)]
-
-    try:
-        out = None
-        kernels = FORWARD_KERNELS.get(arrays[0].__class__)
-        if kernels is not None and arrays[0].size >= op.worth_kernel and op.__class__ in kernels:
-            out = kernels[op.__class__](op, *arrays)
-        if out is None:
-            xp = NAMESPACES.get(arrays[0].__class__) or namespace_of(arrays)
-            out = op.forward(xp, *arrays)
-    except (ValueError, TypeError, IndexError) as error:
-        raise _explained(error, op, arrays) from error
-    derived: Sequence[Any] = ()
-    if op.derived:
-        out, *derived = out
-    if not traced:
-        return (out, derived) if with_derived else out
-
+    out, derived = compute(op, arrays)
     result = Tensor(out)
     wanted &= op.differentiable
     if wanted and mode.recording:
@@ -83,6 +68,25 @@ def apply(op: Op, *inputs: Any, with_derived: bool = False) -> Any:
     if mode.observer is not None:
         mode.observer.applied(op, inputs, result, derived)
     return (result, derived) if with_derived else result
+
+
+def compute(op: Op, arrays: Sequence[Any]) -> tuple[Any, Sequence[Any]]:
+    """``op`` of raw arrays: by the backend's kernel if the arrays are large and there is one, else by its formula."""
+    first = arrays[0]
+    kernels = FORWARD_KERNELS.get(first.__class__)
+    try:
+        out = None
+        if kernels is not None and first.size >= op.worth_kernel and op.__class__ in kernels:
+            out = kernels[op.__class__](op, *arrays)
+        if out is None:
+            xp = NAMESPACES.get(first.__class__) or namespace_of(arrays)
+            out = op.forward(xp, *arrays)
+    except (ValueError, TypeError, IndexError) as error:
+        raise _explained(error, op, arrays) from error
+    if op.derived:
+        out, *derived = out
+        return out, derived
+    return out, ()
 
 
 _NOTHING: Mapping[str, Any] = {}
@@ -105,7 +109,7 @@ def _saved(plan: Plan, arrays: list[Any], out: Any, derived: Sequence[Any]) -> M
     return saved
 
 
-def _explained(error: Exception, op: Op, arrays: list[Any]) -> Exception:
+def _explained(error: Exception, op: Op, arrays: Sequence[Any]) -> Exception:
     """The same error, naming the operation and its inputs."""
     if getattr(error, "_tinynn_explained", False):
         return error

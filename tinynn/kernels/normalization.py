@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from . import batch_norm_loops as loops
 from . import layer_norm_loops as rows
 from .memory import aligned_empty, worth_streaming
-from .simd import twice_registers
+from .simd import fits_registers
 from .threads import share
 
 __all__ = ["batch_norm_backward", "batch_norm_forward", "layer_norm_backward", "layer_norm_forward"]
@@ -54,7 +54,7 @@ def layer_norm_forward(
     out = aligned_empty(x.shape, x.dtype)
     mean, rstd = np.empty(len(x), x.dtype), np.empty(len(x), x.dtype)
     parts = weight, bias, x.dtype.type(eps)
-    if twice_registers(x):
+    if fits_registers(x, at_once=2):
         flat = x.reshape(-1), *parts, out.reshape(-1), mean, rstd, worth_streaming(out)
         share(rows.register_forward, len(x), 0.2 * x.size, *flat)
     else:
@@ -85,7 +85,7 @@ def layer_norm_backward(
     slots = -(-len(x) // rows.ROWS_PER_SLOT)
     dx = aligned_empty(x.shape, x.dtype)
     dweight, dbias = (aligned_empty((slots, x.shape[1]), x.dtype) for _ in range(2))
-    if twice_registers(x):
+    if fits_registers(x, at_once=2):
         flat = g.reshape(-1), x.reshape(-1), mean, rstd, weight, dx.reshape(-1)
         share(rows.register_backward, slots, 0.4 * x.size, *flat, dweight, dbias, worth_streaming(dx))
     else:
@@ -123,6 +123,8 @@ def batch_norm_forward(
     )  # fmt: skip
     out = aligned_empty(x.shape, x.dtype)
     normalise = loops.planes_normalise if columns < length else loops.columns_normalise
+    if columns < length and worth_streaming(out) and fits_registers(view):
+        normalise = loops.streamed_planes_normalise
     share(normalise, len(view), 0.3 * x.size, view, centre, scale, shift, out.reshape(view.shape))
     return out, mean, var, rstd
 
@@ -159,6 +161,8 @@ def batch_norm_backward(
     )  # fmt: skip
     dx = aligned_empty(x.shape, x.dtype)
     spread = loops.planes_dx if columns < length else loops.columns_dx
+    if columns < length and worth_streaming(dx) and fits_registers(view):
+        spread = loops.streamed_planes_dx
     share(spread, len(view), 0.3 * x.size, lines, view, centre, scale, slope, level, dx.reshape(view.shape))
     return dx, dweight, dbias
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import Any
 
 import llvmlite.binding
+import numpy as np
 from llvmlite import ir
 from numba import config, types
 from numba.extending import intrinsic, models, register_model
@@ -23,13 +24,13 @@ from numpy.typing import NDArray
 __all__ = [
     "REGISTER_BYTES",
     "drain",
+    "fits_registers",
     "load",
     "multiply_add",
     "splat",
     "store",
     "stream",
     "sum_of_lanes",
-    "twice_registers",
 ]
 
 
@@ -44,9 +45,15 @@ REGISTER_BYTES = _register_bytes()
 _X86 = llvmlite.binding.get_process_triple().startswith(("x86_64", "i686", "i386"))
 
 
-def twice_registers(array: NDArray[Any]) -> bool:
-    """Whether the rows of an array are made of pairs of registers, and compiled code is in use."""
-    return array.shape[-1] * array.itemsize % (2 * REGISTER_BYTES) == 0 and not config.DISABLE_JIT
+def fits_registers(array: NDArray[Any], at_once: int = 1) -> bool:
+    """Whether loops can take an array's rows ``at_once`` whole registers at a time, and are compiled.
+
+    Examples
+    --------
+    >>> fits_registers(np.empty((2, 1023), np.float32))
+    False
+    """
+    return array.shape[-1] * array.itemsize % (at_once * REGISTER_BYTES) == 0 and not config.DISABLE_JIT
 
 
 class Vector(types.Type):

@@ -29,12 +29,10 @@ class Sum(Op):
         self.keepdims = keepdims
 
     def forward(self, xp, x):
-        return xp.sum(x, axis=self.axis, keepdims=self.keepdims)
+        return x.sum(axis=self.axis, keepdims=self.keepdims)
 
     def grad_x(self, g, *, x_shape):
-        if not self.keepdims:
-            g = reshape(g, kept_shape(x_shape, self.axis))
-        return broadcast_to(g, x_shape)
+        return _spread(g, x_shape, self.axis)
 
 
 class Mean(Op):
@@ -47,12 +45,10 @@ class Mean(Op):
         self.keepdims = keepdims
 
     def forward(self, xp, x):
-        return xp.sum(x, axis=self.axis, keepdims=self.keepdims) / _count(x.shape, self.axis)
+        return x.sum(axis=self.axis, keepdims=self.keepdims) / _count(x.shape, self.axis)
 
     def grad_x(self, g, *, x_shape):
-        if not self.keepdims:
-            g = reshape(g, kept_shape(x_shape, self.axis))
-        return broadcast_to(g / _count(x_shape, self.axis), x_shape)
+        return _spread(g / _count(x_shape, self.axis), x_shape, self.axis)
 
 
 class Max(Op):
@@ -109,6 +105,13 @@ class ArgMin(ArgMax):
 
     def forward(self, xp, x):
         return xp.argmin(x, axis=self.axis, keepdims=self.keepdims)
+
+
+def _spread(g: Any, shape: tuple[int, ...], axis: Axis) -> Any:
+    """The cotangent of each sum, given to all elements that it was made of."""
+    if axis is not None:
+        g = reshape(g, kept_shape(shape, axis))
+    return broadcast_to(g, shape)
 
 
 def _count(shape: tuple[int, ...], axis: Axis) -> int:
