@@ -60,9 +60,7 @@ def draw_perceptron(
         of_type = curves[label == names.index(name)]
         axes[1, 0].plot(r, of_type[2] + 1.3 * shift, lw=1.0)
         axes[1, 0].text(20, 0.25 + 1.3 * shift, name, ha="right", fontsize=9)
-    axes[1, 0].set(
-        title="Pair distribution functions: one particle each", xlabel="r / Å", yticks=[], ylabel="G(r)"
-    )
+    axes[1, 0].set(title="Pair distribution functions: one particle each", xlabel="r / Å", yticks=[], ylabel="G(r)")
 
     for name, (result, _) in pairs.items():
         errors = np.maximum(result.errors, 0.5)
@@ -72,9 +70,7 @@ def draw_perceptron(
     axes[1, 1].legend(fontsize=9)
 
     accuracies = [accuracy for _, accuracy in pairs.values()]
-    bars = axes[1, 2].bar(
-        list(pairs), accuracies, color=[BLUE if a > 0.75 else RED for a in accuracies], width=0.6
-    )
+    bars = axes[1, 2].bar(list(pairs), accuracies, color=[BLUE if a > 0.75 else RED for a in accuracies], width=0.6)
     axes[1, 2].bar_label(bars, fmt="{:.2f}")
     axes[1, 2].axhline(0.5, color="0.5", ls=":")
     axes[1, 2].text(3.5, 0.505, "guessing", color="0.4", fontsize=8)
@@ -117,9 +113,7 @@ def draw_h2(ax: Any, plain: dict[str, Any], times_r: dict[str, Any]) -> None:
     ax.legend(fontsize=9, loc="lower right")
     inset = ax.inset_axes((0.42, 0.58, 0.56, 0.39))
     for fit, name, colour in ((plain, "E", GREY), (times_r, "R·E", "k")):
-        inset.plot(
-            r, 1e6 * (fit["energy"](r) - e), color=colour, lw=1.0, label=f"fit of {name}: {fit['error']:.0f}"
-        )
+        inset.plot(r, 1e6 * (fit["energy"](r) - e), color=colour, lw=1.0, label=f"fit of {name}: {fit['error']:.0f}")
     inset.set(ylim=(-900, 1700), ylabel="error / µEh")
     inset.tick_params(labelsize=8)
     inset.legend(fontsize=8, title="test RMSE / µEh", title_fontsize=8, loc="upper right", ncols=2)

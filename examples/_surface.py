@@ -150,9 +150,7 @@ def elbow(model: Any, data: Any) -> Any:
             lw=0.8,
             zorder=3,
         )
-        ax.set(
-            title=name, xlabel="bond length (Å)", xlim=bond[[0, -1]], ylim=height[[0, -1]], facecolor="0.92"
-        )
+        ax.set(title=name, xlabel="bond length (Å)", xlim=bond[[0, -1]], ylim=height[[0, -1]], facecolor="0.92")
     axes[0].set_ylabel("height of the centre (Å)")
     axes[0].text(2.45, 3.2, "no data", ha="center", color="0.5")
     bar = figure.colorbar(filled, ax=axes, pad=0.01, aspect=30)
@@ -192,9 +190,7 @@ def learning_curve(history: Any) -> Any:
         (forces, "#B07500", "forces\n{:.0f} meV/Å"),
     ):
         end = (seconds[-1], values[-1])
-        ax.annotate(
-            text.format(values[-1]), end, (6, 0), va="center", textcoords="offset points", color=color
-        )
+        ax.annotate(text.format(values[-1]), end, (6, 0), va="center", textcoords="offset points", color=color)
     ax.set(xlabel="seconds of training", ylabel="validation RMSE (meV, meV/Å)", title="learning curve")
     ticks = [t for t in (20, 50, 100, 200, 500, 1000, 2000, 5000) if energy.min() / 2 < t < forces.max() * 2]
     ax.set_yticks(ticks, [str(t) for t in ticks])

@@ -44,9 +44,7 @@ def check(what: str, value: Any, expected: Any, tolerance: float) -> bool:
 # ------------------------------------------------------------------------------------------- the way forward
 
 
-def by_loops(
-    x: Sequence[float], layers: Sequence[Any], bias: float = 0.0
-) -> list[tuple[list[float], list[float]]]:
+def by_loops(x: Sequence[float], layers: Sequence[Any], bias: float = 0.0) -> list[tuple[list[float], list[float]]]:
     """Pre-activations z_j = Σ_i w_ji x_i + b and activations 1 / (1 + exp(-z_j)) of each layer."""
     results = []
     for weights in layers:
@@ -179,8 +177,7 @@ def plot_network(
 
     dx, radius = 3.0, 0.36 if max(len(v) for v in nodes) <= 4 else 1.3 / max(len(v) for v in nodes)
     places = [
-        [(dx * k, 3.6 * ((len(v) - 1) / 2 - j) / max(len(v), 2.4)) for j in range(len(v))]
-        for k, v in enumerate(nodes)
+        [(dx * k, 3.6 * ((len(v) - 1) / 2 - j) / max(len(v), 2.4)) for j in range(len(v))] for k, v in enumerate(nodes)
     ]
     largest = [max(float(np.abs(v).max()), 1e-12) for v in nodes]
     colours = mpl.colormaps["RdBu"]
@@ -201,9 +198,7 @@ def plot_network(
                 zorder=1,
                 solid_capstyle="round",
             )
-            if (
-                on_edges and numbers
-            ):  # near the source, where lines from one circle have parted and others do not cross
+            if on_edges and numbers:  # near the source, where lines from one circle have parted and others do not cross
                 s = min(0.27, max(0.2, 1.0 / (len(matrix) + 1)))
                 angle = math.degrees(math.atan2(y1 - y0, x1 - x0))
                 ax.text(x0 + s * (x1 - x0), y0 + s * (y1 - y0), on_edges.format(w), rotation=angle,
@@ -248,12 +243,8 @@ def draw(path: Path, show: bool) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--seed", type=int, default=0, help="of the random network that the three ways also agree on"
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seed", type=int, default=0, help="of the random network that the three ways also agree on")
     parser.add_argument("--quick", action="store_true", help="one random network instead of twenty")
     parser.add_argument("--out", type=Path, default=Path("out"), help="folder for the picture (default: out)")
     parser.add_argument("--show", action="store_true", help="open the picture in a window as well")

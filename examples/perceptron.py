@@ -112,9 +112,7 @@ def two_clouds(count: int, rng: np.random.Generator) -> tuple[Any, Any]:
         distance = side * (0.2 + np.abs(0.7 * rng.standard_normal(count)))
         clouds.append(
             with_ones(
-                np.array([1.5, 2.5])
-                + np.outer(1.2 * rng.standard_normal(count), along)
-                + np.outer(distance, across)
+                np.array([1.5, 2.5]) + np.outer(1.2 * rng.standard_normal(count), along) + np.outer(distance, across)
             )
         )
     return clouds[0], clouds[1]
@@ -159,15 +157,11 @@ def load_pair(first: str, second: str, division: int = 0) -> tuple[Any, Any, Any
         label = data["label"].astype(np.int64)
         rows = np.isin(label, [names.index(first), names.index(second)])
         x, is_first = with_ones(data["G"][rows].astype(float)), label[rows] == names.index(first)
-    (x, y), _, (x_test, y_test) = train_val_test_split(
-        x, is_first, fractions=(0.75, 0.0, 0.25), seed=division
-    )
+    (x, y), _, (x_test, y_test) = train_val_test_split(x, is_first, fractions=(0.75, 0.0, 0.25), seed=division)
     return x, y, x_test, y_test
 
 
-def learn_pair(
-    first: str, second: str, limit: int, seed: int = 0, division: int = 0
-) -> tuple[Learned, float]:
+def learn_pair(first: str, second: str, limit: int, seed: int = 0, division: int = 0) -> tuple[Learned, float]:
     """The perceptron on two structure types, and its accuracy on the test part."""
     x, y, x_test, y_test = load_pair(first, second, division)
     rng = np.random.default_rng(seed)
@@ -194,9 +188,7 @@ def logistic_regression(x: Any, y: Any, lr: float = 0.5, steps: int = 2000) -> t
     for _ in range(steps):
         by_hand = x.T @ (1.0 / (1.0 + np.exp(-(x @ w))) - y) / len(x)
         automatic = tinynn.grad(loss_fn(inputs @ v, labels), v).numpy()
-        worst = max(
-            worst, float(np.abs(by_hand - automatic).max()), float(np.abs(w - v.detach().numpy()).max())
-        )
+        worst = max(worst, float(np.abs(by_hand - automatic).max()), float(np.abs(w - v.detach().numpy()).max()))
         w = w - lr * by_hand
         v.assign_(v.detach() - lr * automatic)
     return w, v.detach().numpy(), worst
@@ -211,9 +203,7 @@ def linear_regression_by_descent(x: Any, y: Any, steps: int = 5000) -> Any:
     """The same minimum, walked down to with tinynn; x has no column of ones: that is the layer's bias."""
     model, loss_fn = nn.Linear(x.shape[1], 1), nn.MSELoss()
     curvature = 2.0 * np.linalg.eigvalsh(with_ones(x).T @ with_ones(x) / len(x))
-    optimizer = optim.SGD(
-        model.parameters(), lr=2.0 / (curvature[0] + curvature[-1])
-    )  # the fastest step that is safe
+    optimizer = optim.SGD(model.parameters(), lr=2.0 / (curvature[0] + curvature[-1]))  # the fastest step that is safe
     inputs, targets = tinynn.tensor(x), tinynn.tensor(y[:, None])
     for _ in range(steps):
         optimizer.zero_grad()
@@ -227,9 +217,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     import matplotlib.pyplot as plt
     from _pictures import draw_perceptron
 
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=0, help="of the points, the first weights and the picks")
     parser.add_argument(
         "--quick", action="store_true", help="fewer epochs on XOR, one division of the real data, not twenty"

@@ -92,9 +92,7 @@ class Surface(nn.Module):
         n = len(features)
         g = features.reshape((2 * n, -1)).requires_grad_()  # both atoms of all molecules in one batch
         shares = self.net(g)
-        slopes = tinynn.grad(
-            shares.sum(), g, create_graph=self.training
-        )  # of each share by its own atom's features
+        slopes = tinynn.grad(shares.sum(), g, create_graph=self.training)  # of each share by its own atom's features
         forces = -(slopes.reshape((n, 1, -1)) @ jacobian)
         return shares.reshape((n, 2)).sum(axis=1), forces.reshape((n, 6))
 
@@ -201,9 +199,7 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=60.0, help="time for training (default %(default)s)")
     parser.add_argument("--epochs", type=int, help="instead of --seconds: the same result in every run")
     parser.add_argument("--quick", action="store_true", help="train for 4 seconds")
-    parser.add_argument(
-        "--seed", type=int, default=1, help="of initial weights and batches (default %(default)s)"
-    )
+    parser.add_argument("--seed", type=int, default=1, help="of initial weights and batches (default %(default)s)")
     parser.add_argument("--out", type=Path, default=HERE / "output", help="folder for pictures and weights")
     parser.add_argument("--hidden", type=int, nargs="+", default=[64, 64], help="widths of the hidden layers")
     parser.add_argument("--lr", type=float, default=5e-3, help="Adam's learning rate at the start")
@@ -255,9 +251,7 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
 
     symmetry = _surface.symmetry_error(model, data, test[:100])
     gradient = _surface.gradient_error(model, data["o_positions"][test[:20]])
-    print(
-        f"\nsymmetry (p4mm, lattice translation, exchange of the atoms): energies equal to {symmetry:.1e} eV"
-    )
+    print(f"\nsymmetry (p4mm, lattice translation, exchange of the atoms): energies equal to {symmetry:.1e} eV")
     print(f"forces against central differences of the energy: {gradient:.1e} eV/Å")
     for path in _surface.draw(model, data, test, history, args.out):
         print(f"saved {path}")

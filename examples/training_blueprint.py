@@ -150,9 +150,7 @@ def fit_h2(epochs: int, times_r: bool, seed: int = 0) -> dict[str, Any]:
     tinynn.manual_seed(seed)
     model = Sequential(Linear(1, 32), Tanh(), Linear(32, 32), Tanh(), Linear(32, 1))
     data = [((r[rows] - centre) / width, (y[rows] - mean) / scale) for rows in (parts["train"], parts["val"])]
-    writer, _ = run(
-        model, data, MSELoss(), epochs, batch_size=60, lr=1e-2, weight_decay=0.0, validate_every=50
-    )
+    writer, _ = run(model, data, MSELoss(), epochs, batch_size=60, lr=1e-2, weight_decay=0.0, validate_every=50)
 
     def energy(at: Any) -> Any:
         with no_grad():
@@ -204,9 +202,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     import matplotlib.pyplot as plt
     from _pictures import draw_confusion, draw_h2, draw_loss
 
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--data", choices=["h2", "types", "both"], default="both", help="which data set (default: both)"
     )
@@ -219,14 +215,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not options.show:
         matplotlib.use("Agg")
     rows = ["h2", "types"] if options.data == "both" else [options.data]
-    figure, axes = plt.subplots(
-        len(rows), 2, figsize=(13, 5 * len(rows)), layout="constrained", squeeze=False
-    )
+    figure, axes = plt.subplots(len(rows), 2, figsize=(13, 5 * len(rows)), layout="constrained", squeeze=False)
     if "h2" in rows:
         epochs = 2000 if options.quick else 13500
-        print(
-            f"H2, full CI: 1-32-32-1 tanh, 60 points at once, {epochs} updates with Adam; tested on 40 others"
-        )
+        print(f"H2, full CI: 1-32-32-1 tanh, 60 points at once, {epochs} updates with Adam; tested on 40 others")
         plain, times_r = fit_h2(epochs, False, options.seed), fit_h2(epochs, True, options.seed)
         for name, fit, bar in (("E", plain, 350), ("R·E", times_r, 150)):
             bar = 2500 if options.quick else bar

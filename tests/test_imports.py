@@ -49,9 +49,7 @@ def rooms(path: Path, everywhere: bool = False) -> set[str]:
 
 def test_import_brings_numpy_only() -> None:
     check = f"import sys, tinynn; print([m for m in {HEAVY!r} if m in sys.modules])"
-    run = subprocess.run(
-        [sys.executable, "-c", check], capture_output=True, text=True, check=True, cwd=PACKAGE.parent
-    )
+    run = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True, cwd=PACKAGE.parent)
     assert run.stdout.strip() == "[]", run.stdout
     assert not run.stderr
 
@@ -68,9 +66,7 @@ with tn.use("numpy"):
         optimizer.step()
 print([m for m in {HEAVY!r} if m in sys.modules])
 """
-    run = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=PACKAGE.parent
-    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=PACKAGE.parent)
     assert run.stdout.strip() == "[]", run.stdout + run.stderr
 
 
@@ -129,9 +125,7 @@ def test_floors(room: str, not_above: set[str]) -> None:
 
 
 def test_no_file_is_long() -> None:
-    lengths = {
-        path.relative_to(PACKAGE): len(path.read_text(encoding="utf-8").splitlines()) for path in modules()
-    }
+    lengths = {path.relative_to(PACKAGE): len(path.read_text(encoding="utf-8").splitlines()) for path in modules()}
     assert not {str(path): n for path, n in lengths.items() if n > LONGEST}
 
 

@@ -66,9 +66,7 @@ def test_02_forgotten_zero_grad_warns_once_and_accumulation_can_be_meant(fresh_w
             backward()
             optimizer.step()
 
-    with pytest.warns(
-        ForgottenZeroGradWarning, match=r"zero_grad\(\) before backward\(\).*keep_grad=True"
-    ) as caught:
+    with pytest.warns(ForgottenZeroGradWarning, match=r"zero_grad\(\) before backward\(\).*keep_grad=True") as caught:
         train()
     assert len(caught) == 1
     with warnings.catch_warnings():
@@ -121,9 +119,7 @@ def test_06_a_second_backward_says_where_the_tensor_came_from() -> None:
         hidden = tn.tanh(w * hidden)
         hidden.backward()
         hidden = tn.tanh(w * hidden)
-    with pytest.raises(
-        GraphError, match=r"Tanh .*recorded at .*test_lessons\.py:\d+.*retain_graph=True.*detach\(\)"
-    ):
+    with pytest.raises(GraphError, match=r"Tanh .*recorded at .*test_lessons\.py:\d+.*retain_graph=True.*detach\(\)"):
         hidden.backward()
 
 
@@ -230,9 +226,7 @@ def test_13_small_operations_stay_cheap() -> None:
     import timeit
 
     x = tn.ones(3, requires_grad=True)
-    forward_and_backward = (
-        min(timeit.repeat(lambda: tn.tanh(x).backward(np.ones(3)), number=200, repeat=5)) / 200
-    )
+    forward_and_backward = min(timeit.repeat(lambda: tn.tanh(x).backward(np.ones(3)), number=200, repeat=5)) / 200
     assert forward_and_backward < 200e-6
 
 
@@ -262,8 +256,7 @@ def test_14_random_masks_do_not_depend_on_threads() -> None:
 
     masks: list[Any] = []
     threads = [
-        threading.Thread(target=lambda: masks.append(dropout(tn.ones(100), 0.5, seed=3).tolist()))
-        for _ in range(3)
+        threading.Thread(target=lambda: masks.append(dropout(tn.ones(100), 0.5, seed=3).tolist())) for _ in range(3)
     ]
     for thread in threads:
         thread.start()

@@ -11,8 +11,8 @@ from tinynn.func import gradients as grad
 from tinynn.functional import log_softmax, logsumexp, prod, softmax, std, var
 from tinynn.graph import ForgottenZeroGradWarning, GraphError
 from tinynn.modes import enable_grad, is_grad_enabled, no_grad
-from tinynn.ops import convolution as _convolution  # noqa: F401  (tinynn.ops.convolution)
-from tinynn.ops import neural as _neural  # noqa: F401  (tinynn.ops.neural)
+from tinynn.ops import convolution as _convolution
+from tinynn.ops import neural as _neural
 from tinynn.ops.activations import elu, gelu, leaky_relu, relu, selu, silu, softplus
 from tinynn.ops.arithmetic import add, divide, floor_divide, multiply, negative, power, remainder, subtract
 from tinynn.ops.comparison import (
@@ -59,7 +59,12 @@ __version__ = "0.1.0"
 
 # Found when first used, so that `import tinynn` costs little more than `import numpy`.
 _ROOMS = {"nn", "optim", "data", "debug", "func", "io", "compile"}
-_LATER = {"save": "tinynn.io", "load": "tinynn.io", "use": "tinynn.backends.select", "backend": "tinynn.backends.select"}
+_LATER = {
+    "save": "tinynn.io",
+    "load": "tinynn.io",
+    "use": "tinynn.backends.select",
+    "backend": "tinynn.backends.select",
+}
 
 
 def __getattr__(name: str) -> Any:
@@ -71,17 +76,19 @@ def __getattr__(name: str) -> Any:
 
 
 __all__ = [
-    "ForgottenZeroGradWarning", "Generator", "GraphError", "Tensor", "abs", "add", "arange", "argmax", "argmin", "backend",
-    "broadcast_to", "clip", "concatenate", "cos", "cumsum", "data", "debug", "divide", "dot", "einsum", "elu", "enable_grad",
-    "equal", "erf", "exp", "expand_dims", "expm1", "eye", "flip", "floor", "floor_divide", "full", "func", "gelu",
-    "get_default_dtype", "grad", "greater", "greater_equal", "is_grad_enabled", "leaky_relu", "less", "less_equal",
-    "linear", "linspace", "load", "log", "log1p", "log_softmax", "logical_and", "logical_not", "logical_or", "logsumexp",
-    "manual_seed", "matmul", "max", "maximum", "mean", "min", "minimum", "moveaxis", "multiply", "negative", "nn",
-    "no_grad", "norm", "normal_cdf", "not_equal", "one_hot", "ones", "ones_like", "optim", "outer", "pad", "power", "prod", "rand",
-    "randint", "randn", "randperm", "ravel", "relu", "remainder", "repeat", "reshape", "roll", "save", "scatter_add",
-    "selu", "set_default_dtype", "sigmoid", "sign", "silu", "sin", "softmax", "softplus", "split", "sqrt", "square",
-    "squeeze", "stack", "std", "stop_gradient", "subtract", "sum", "swapaxes", "take", "take_along_axis", "tanh",
-    "tensor", "tile", "transpose", "use", "var", "where", "windows", "zeros", "zeros_like",
+    "ForgottenZeroGradWarning", "Generator", "GraphError", "Tensor", "abs", "add", "arange", "argmax", "argmin",
+    "backend", "broadcast_to", "clip", "concatenate", "cos", "cumsum", "data", "debug", "divide", "dot",
+    "einsum", "elu", "enable_grad", "equal", "erf", "exp", "expand_dims", "expm1", "eye", "flip", "floor",
+    "floor_divide", "full", "func", "gelu", "get_default_dtype", "grad", "greater", "greater_equal",
+    "is_grad_enabled", "leaky_relu", "less", "less_equal", "linear", "linspace", "load", "log", "log1p",
+    "log_softmax", "logical_and", "logical_not", "logical_or", "logsumexp", "manual_seed", "matmul", "max",
+    "maximum", "mean", "min", "minimum", "moveaxis", "multiply", "negative", "nn", "no_grad", "norm",
+    "normal_cdf", "not_equal", "one_hot", "ones", "ones_like", "optim", "outer", "pad", "power", "prod", "rand",
+    "randint", "randn", "randperm", "ravel", "relu", "remainder", "repeat", "reshape", "roll", "save",
+    "scatter_add", "selu", "set_default_dtype", "sigmoid", "sign", "silu", "sin", "softmax", "softplus",
+    "split", "sqrt", "square", "squeeze", "stack", "std", "stop_gradient", "subtract", "sum", "swapaxes",
+    "take", "take_along_axis", "tanh", "tensor", "tile", "transpose", "use", "var", "where", "windows", "zeros",
+    "zeros_like",
 ]  # fmt: skip
 
 from tinynn.backends.select import activate_default as _activate_default  # noqa: E402

@@ -1,7 +1,7 @@
 """Reverse-mode differentiation: the door that every operation passes, and the walk back.
 
-`apply` computes an operation and, where an input wants a gradient, leaves a `Node` (see `tinynn.graph`): which operation it
-was, which nodes made its inputs, and the few arrays its gradient formulas ask for.
+`apply` computes an operation and, where an input wants a gradient, leaves a `Node` (see `tinynn.graph`): which
+operation it was, which nodes made its inputs, and the few arrays its gradient formulas ask for.
 
 `backpropagate` starts with dL/dL = 1 and always visits the *newest* node that has a gradient waiting. An
 operation is newer than its inputs, so when a node's turn comes, everything that used it has been visited, and its
@@ -196,7 +196,8 @@ def backpropagate(
             if d.shape != parent.shape:
                 if not op.broadcasts:
                     raise GraphError(
-                        f"{type(op).__name__}: the gradient of input {i} has shape {d.shape}, but the input has {parent.shape}"
+                        f"{type(op).__name__}: the gradient of input {i} has shape {d.shape}, but the input has "
+                        f"{parent.shape}"
                     )
                 d = undo_broadcast(d, parent.shape)
             if observer is not None:
@@ -260,7 +261,9 @@ def as_tensors(node: Node, constants_too: bool = False) -> dict[str, Any]:
             values[name] = Tensor(value, node)
         elif place >= REST:
             rest = node.parents[place - REST :]
-            values[name] = tuple(Tensor(v, p) if p is not None else constant(v) for v, p in zip(value, rest, strict=True))
+            values[name] = tuple(
+                Tensor(v, p) if p is not None else constant(v) for v, p in zip(value, rest, strict=True)
+            )
         elif 0 <= place < OUT and node.parents[place] is not None:
             values[name] = Tensor(value, node.parents[place])
         else:

@@ -36,7 +36,9 @@ def tensor(data: Any, requires_grad: bool = False, dtype: Any = None) -> Tensor:
             [3., 4.]], dtype=float32)
     """
     if isinstance(data, (list, tuple)) and _holds_tensors(data):
-        raise TypeError("tensor() of a list of tensors would drop them from the graph; use tinynn.stack or tinynn.concatenate")
+        raise TypeError(
+            "tensor() of a list of tensors would drop them from the graph; use tinynn.stack or tinynn.concatenate"
+        )
     source = data.array if isinstance(data, Tensor) else data
     if not hasattr(source, "dtype"):
         source = np.asarray(source)

@@ -66,7 +66,9 @@ def gradients(
         raise ValueError(f"grad: {len(outs)} outputs but {len(cotangents)} grad_outputs")
     for i, x in enumerate(ins):
         if not isinstance(x, Tensor) or x.node is None:
-            raise GraphError(f"grad: input {i} does not require a gradient; make it with requires_grad=True before the outputs")
+            raise GraphError(
+                f"grad: input {i} does not require a gradient; make it with requires_grad=True before the outputs"
+            )
     starts: dict[Node, Any] = {}
     for i, (out, cotangent) in enumerate(zip(outs, cotangents, strict=True)):
         if out.node is None:
@@ -125,7 +127,11 @@ def value_and_grad(function: Function, argnums: int | Sequence[int] = 0) -> Func
             out = function(*new)
             if not isinstance(out, Tensor) or out.size != 1:
                 raise ValueError(f"grad: the function must return a scalar tensor, not {out!r}; use jacobian for more")
-            found = gradients(out, chosen, create_graph=True, allow_unused=True) if out.node is not None else [None] * len(chosen)
+            found = (
+                gradients(out, chosen, create_graph=True, allow_unused=True)
+                if out.node is not None
+                else [None] * len(chosen)
+            )
             found = [zeros(*x.shape, dtype=x.dtype) if g is None else g for x, g in zip(chosen, found, strict=True)]
             if not outer:
                 out, found = out.detach(), [g.detach() for g in found]

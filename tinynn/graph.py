@@ -50,9 +50,11 @@ class Node:
     made_at : the user's line, while `tinynn.debug.detect_anomaly` is on
     """
 
-    __slots__ = ("op", "parents", "saved", "shape", "number", "made_at", "__weakref__")
+    __slots__ = ("__weakref__", "made_at", "number", "op", "parents", "saved", "shape")
 
-    def __init__(self, op: Op, parents: Sequence[Node | None], saved: Mapping[str, Any], shape: tuple[int, ...]) -> None:
+    def __init__(
+        self, op: Op, parents: Sequence[Node | None], saved: Mapping[str, Any], shape: tuple[int, ...]
+    ) -> None:
         self.op = op
         self.parents = parents
         self.saved: Mapping[str, Any] | None = saved
@@ -68,7 +70,7 @@ class Node:
 class Leaf(Node):
     """The node of a tensor that wants a gradient and that no operation made: a parameter, or an input."""
 
-    __slots__ = ("tensor", "version", "edited_at", "consumed")
+    __slots__ = ("consumed", "edited_at", "tensor", "version")
 
     def __init__(self, tensor: Tensor) -> None:
         super().__init__(_NO_OP, (), {}, tensor.shape)
@@ -110,8 +112,8 @@ def check_unedited(node: Node) -> None:
             tensor = leaf.tensor()
             if tensor is not None and dispatch.same_memory(value, tensor.array):
                 raise GraphError(
-                    f"backward() through {type(node.op).__name__} needs its {name!r}, but {tensor.describe()} was edited in "
-                    f"place after that operation ran (at {leaf.edited_at or 'an unknown line'}"
+                    f"backward() through {type(node.op).__name__} needs its {name!r}, but {tensor.describe()} was "
+                    f"edited in place after that operation ran (at {leaf.edited_at or 'an unknown line'}"
                     + (f"; the operation was recorded at {node.made_at}" if node.made_at else "")
                     + "). Call backward() before optimizer.step(), or compute the result again after it."
                 )
@@ -134,9 +136,9 @@ def user_line() -> str:
 def freed_message(node: Node) -> str:
     origin = f", recorded at {node.made_at}," if node.made_at else ""
     return (
-        f"backward() a second time: the saved arrays of {type(node.op).__name__} (output shape {node.shape}){origin} were freed "
-        "by an earlier backward(). To walk the same graph twice, give the first call retain_graph=True. If the "
-        "tensor comes from an earlier step of a loop, detach() it before using it again."
+        f"backward() a second time: the saved arrays of {type(node.op).__name__} (output shape {node.shape}){origin} "
+        "were freed by an earlier backward(). To walk the same graph twice, give the first call retain_graph=True. If "
+        "the tensor comes from an earlier step of a loop, detach() it before using it again."
         + ("" if node.made_at else " tinynn.debug.detect_anomaly() adds the line where it was made.")
     )
 

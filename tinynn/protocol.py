@@ -49,7 +49,8 @@ class PythonProtocol:
     def __bool__(self) -> bool:
         if self.size != 1:
             raise ValueError(
-                f"the truth of a tensor of shape {self.shape} is ambiguous; use (a == b).all() or .any(), or tinynn.where"
+                f"the truth of a tensor of shape {self.shape} is ambiguous; use (a == b).all() or .any(), or "
+                "tinynn.where"
             )
         return bool(self.array)
 
@@ -77,8 +78,8 @@ class PythonProtocol:
 
     def __setitem__(self, index: Any, value: Any) -> None:
         raise TypeError(
-            "tensors are not edited in place, because a graph may need the old values. Use tinynn.where(mask, new, old), "
-            "tinynn.concatenate, or tinynn.scatter_add(x, index, values); to overwrite a parameter use assign_()."
+            "tensors are not edited in place, because a graph may need the old values. Use tinynn.where(mask, new, "
+            "old), tinynn.concatenate, or tinynn.scatter_add(x, index, values); to overwrite a parameter use assign_()."
         )
 
     def __contains__(self, value: Any) -> bool:
@@ -101,8 +102,8 @@ class PythonProtocol:
         function = UFUNCS.get(ufunc.__name__) if method == "__call__" and not kwargs else None
         if function is None:
             raise TypeError(
-                f"numpy.{ufunc.__name__}{'' if method == '__call__' else '.' + method} is not defined for tensors; use the function "
-                "in tinynn, or .detach().numpy() to leave the graph"
+                f"numpy.{ufunc.__name__}{'' if method == '__call__' else '.' + method} is not defined for tensors; use "
+                "the function in tinynn, or .detach().numpy() to leave the graph"
             )
         return function(*inputs)
 

@@ -1,8 +1,8 @@
 """Random numbers from counters (Philox): the n-th number of a seed is the same everywhere and in every mode.
 
-A `Generator` is a seed and a counter. Drawing encrypts counter, counter + 1, ... under the seed (Salmon et al., "Parallel
-random numbers: as easy as 1, 2, 3", SC11), so that a dropout mask is the same eagerly and compiled, on the CPU and on the
-GPU. Nothing here touches NumPy's global state.
+A `Generator` is a seed and a counter. Drawing encrypts counter, counter + 1, ... under the seed (Salmon et al.,
+"Parallel random numbers: as easy as 1, 2, 3", SC11), so that a dropout mask is the same eagerly and compiled, on the
+CPU and on the GPU. Nothing here touches NumPy's global state.
 """
 
 from __future__ import annotations

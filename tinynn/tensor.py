@@ -54,7 +54,7 @@ class Tensor(PythonProtocol):
     tensor([2., 4.])
     """
 
-    __slots__ = ("array", "node", "_grad", "__weakref__")
+    __slots__ = ("__weakref__", "_grad", "array", "node")
 
     def __init__(self, array: Any, node: Node | None = None) -> None:
         if array.__class__ not in _ARRAY_TYPES:  # a scalar, a list, or an array of another kind
@@ -109,8 +109,8 @@ class Tensor(PythonProtocol):
         """The accumulated gradient of a leaf."""
         if not self.is_leaf:
             raise GraphError(
-                f"{self.describe()} is the result of {type(self.node.op).__name__}: only leaves keep .grad. "  # type: ignore[union-attr]
-                "Ask for it with tinynn.grad(loss, tensor), or detach().requires_grad_() to make a leaf."
+                f"{self.describe()} is the result of an operation: only leaves keep .grad. Ask for it with "
+                "tinynn.grad(loss, tensor), or detach().requires_grad_() to make a leaf."
             )
         return self._grad
 
@@ -142,7 +142,9 @@ class Tensor(PythonProtocol):
         """
         if requires_grad:
             if self.dtype.kind != "f":
-                raise TypeError(f"only floating-point tensors have gradients, this is {self.describe()}; use .to('float64')")
+                raise TypeError(
+                    f"only floating-point tensors have gradients, this is {self.describe()}; use .to('float64')"
+                )
             if self.node is None:
                 self.node = Leaf(self)
         elif not self.is_leaf:
@@ -214,7 +216,9 @@ class Tensor(PythonProtocol):
             If there is more or less than one element.
         """
         if self.size != 1:
-            raise ValueError(f"item() needs one element, but the tensor has shape {self.shape}; reduce it, or use .tolist()")
+            raise ValueError(
+                f"item() needs one element, but the tensor has shape {self.shape}; reduce it, or use .tolist()"
+            )
         return self.array.item()
 
     def tolist(self) -> Any:
@@ -230,8 +234,8 @@ class Tensor(PythonProtocol):
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
         if self.node is not None and is_grad_enabled():
             raise TypeError(
-                "a tensor that requires a gradient does not turn into a NumPy array by itself: NumPy would drop it from the "
-                "graph. Use tinynn's functions (tinynn.stack for a list of tensors), or t.detach().numpy()."
+                "a tensor that requires a gradient does not turn into a NumPy array by itself: NumPy would drop it "
+                "from the graph. Use tinynn's functions (tinynn.stack for a list of tensors), or t.detach().numpy()."
             )
         array = self.numpy()
         array = array if dtype is None else array.astype(dtype, copy=False)
@@ -379,14 +383,16 @@ def _seed(output: Tensor, gradient: Any, record: bool) -> Any:
     if gradient is None:
         if output.size != 1:
             raise ValueError(
-                f"backward() of {output.describe()}: only a scalar has a gradient by itself. Reduce it (loss.mean()), or give "
-                f"the gradient argument, of shape {output.shape}."
+                f"backward() of {output.describe()}: only a scalar has a gradient by itself. Reduce it (loss.mean()), "
+                f"or give the gradient argument, of shape {output.shape}."
             )
         g = convert.as_array(np.ones_like(output.array))  # CuPy arrays answer through NumPy's dispatch
     else:
         given = gradient if isinstance(gradient, Tensor) else Tensor(np.asarray(gradient, output.dtype))
         if given.shape != output.shape:
-            raise ValueError(f"backward: a gradient of shape {given.shape} does not fit an output of shape {output.shape}")
+            raise ValueError(
+                f"backward: a gradient of shape {given.shape} does not fit an output of shape {output.shape}"
+            )
         if record:
             return given
         g = given.array

@@ -59,9 +59,7 @@ def test_subset_of_a_subset_is_indexing_twice(indices, inner):
     assert [s.item() for (s,) in subset] == x[np.array(indices, int)].tolist()
     if len(indices) >= 3:
         twice = Subset(subset, inner)
-        np.testing.assert_array_equal(
-            twice.batch(slice(None))[0].numpy(), x[np.array(indices)[np.array(inner, int)]]
-        )
+        np.testing.assert_array_equal(twice.batch(slice(None))[0].numpy(), x[np.array(indices)[np.array(inner, int)]])
 
 
 def test_subset_accepts_a_tensor_of_indices():

@@ -102,9 +102,7 @@ def test_two_iterations_at_once_do_not_disturb_each_other():
 def test_without_a_seed_the_order_follows_manual_seed():
     def draw():
         tinynn.manual_seed(11)
-        return values(DataLoader(np.arange(20), 20, shuffle=True)), values(
-            DataLoader(np.arange(20), 20, shuffle=True)
-        )
+        return values(DataLoader(np.arange(20), 20, shuffle=True)), values(DataLoader(np.arange(20), 20, shuffle=True))
 
     first, second = draw()
     assert (first, second) == draw()

@@ -132,9 +132,7 @@ def test_edited_saved_values_are_noticed() -> None:
     w, x = leaf(1.0, 2.0), leaf(3.0, 4.0)
     loss = (w * x).sum()
     w.assign_([5.0, 6.0])
-    with pytest.raises(
-        GraphError, match=r"Mul needs its 'a'.*shape \(2,\) was edited in place.*test_backward\.py:\d+"
-    ):
+    with pytest.raises(GraphError, match=r"Mul needs its 'a'.*shape \(2,\) was edited in place.*test_backward\.py:\d+"):
         loss.backward()
 
 

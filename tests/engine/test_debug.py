@@ -71,9 +71,7 @@ def test_gradcheck_names_the_input_and_the_element() -> None:
         debug.GradcheckError, match=r"forward mode.*input 1 \(shape \(3,\)\): element \(1,\) of output 0"
     ):
         debug.gradcheck(f, *inputs)
-    with pytest.raises(
-        debug.GradcheckError, match=r"reverse mode, input 1 .*; element \(1,\) should be .*, but is"
-    ):
+    with pytest.raises(debug.GradcheckError, match=r"reverse mode, input 1 .*; element \(1,\) should be .*, but is"):
         debug.gradcheck(f, *inputs, forward_mode=False)
 
 
@@ -203,9 +201,7 @@ def test_the_plan_is_what_backward_does() -> None:
 
     with tn.modes.observed_by(Watch()):
         loss.backward()
-    planned = [
-        word.split("(")[0] for line in plan.splitlines() for word in line.split() if word.startswith("grad_")
-    ]
+    planned = [word.split("(")[0] for line in plan.splitlines() for word in line.split() if word.startswith("grad_")]
     assert planned == ran
     assert "0.weight" in plan
     assert "2.bias" in plan
@@ -238,9 +234,7 @@ def test_pictures(tmp_path: Path, ending: str) -> None:
     path = tmp_path / f"graph.{ending}"
     debug.draw(tn.mean(net(tn.ones(4, 2)) ** 2), path, net)
     start = path.read_bytes()[:500]
-    assert {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF", "dot": b"digraph", "gv": b"digraph"}[
-        ending
-    ] in start
+    assert {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF", "dot": b"digraph", "gv": b"digraph"}[ending] in start
 
 
 def test_unknown_pictures(tmp_path: Path) -> None:

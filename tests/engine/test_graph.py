@@ -184,9 +184,7 @@ def test_backward_frees_as_it_goes() -> None:
 
 def networks() -> tuple[list[tn.Tensor], Any]:
     rng = np.random.default_rng(0)
-    params = [
-        tn.tensor(rng.standard_normal(shape), requires_grad=True) for shape in ((4, 3), (4,), (1, 4), (1,))
-    ]
+    params = [tn.tensor(rng.standard_normal(shape), requires_grad=True) for shape in ((4, 3), (4,), (1, 4), (1,))]
 
     def energy(x: Any) -> Any:
         return tn.linear(tn.tanh(tn.linear(x, params[0], params[1])), params[2], params[3])

@@ -46,9 +46,7 @@ def test_a_wrong_point_of_p_is_added_and_one_of_n_subtracted(example: ModuleType
     np.testing.assert_array_equal(run.w, [-1.0, 2.0])
     assert (run.updates, run.converged) == (1, True)
     # From w = 0, w·x = 0 is right for P and wrong for N: only N can move it.
-    run = example.perceptron(
-        np.array([[1.0, 1.0]]), np.array([[1.0, -3.0]]), np.zeros(2), np.random.default_rng(0)
-    )
+    run = example.perceptron(np.array([[1.0, 1.0]]), np.array([[1.0, -3.0]]), np.zeros(2), np.random.default_rng(0))
     np.testing.assert_array_equal(run.w, [-1.0, 3.0])
     assert (run.updates, run.converged) == (1, True)
 
@@ -78,9 +76,7 @@ def test_the_bound_of_two_points(example: ModuleType) -> None:
     np.testing.assert_allclose(example.widest_margin(np.vstack([p, -n])), [0.0, 1.0], atol=1e-12)
     assert example.novikoff_bound(p, n) == pytest.approx(2.0)
     assert example.novikoff_bound(p, n, np.zeros(2)) == pytest.approx(2.0)
-    assert example.novikoff_bound(p, n, np.array([0.0, -5.0])) == pytest.approx(
-        12.0
-    )  # k - 5 <= sqrt(25 + 2k)
+    assert example.novikoff_bound(p, n, np.array([0.0, -5.0])) == pytest.approx(12.0)  # k - 5 <= sqrt(25 + 2k)
 
 
 def test_xor_is_never_learnt(example: ModuleType) -> None:
@@ -115,9 +111,7 @@ def test_iris_agrees_with_scikit_learn(example: ModuleType) -> None:
         kind[kind > 0] == 2,
     )  # versicolor and virginica by their petals: they overlap
     features = (features - features.mean(axis=0)) / features.std(axis=0)
-    by_hand, automatic, worst = example.logistic_regression(
-        example.with_ones(features), y, lr=10.0, steps=3000
-    )
+    by_hand, automatic, worst = example.logistic_regression(example.with_ones(features), y, lr=10.0, steps=3000)
     reference = linear_model.LogisticRegression(C=1e12, tol=1e-12, max_iter=5000).fit(features, y)
     np.testing.assert_allclose(by_hand, [*reference.intercept_, *reference.coef_[0]], atol=1e-4)
     np.testing.assert_allclose(automatic, by_hand, atol=1e-12)

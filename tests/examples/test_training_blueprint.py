@@ -93,9 +93,7 @@ def test_the_same_lines_train_with_pytorch(example: ModuleType, tmp_path: Path) 
         losses, state = train_with(names, torch.tensor, torch.optim, example.Scalars(), tmp_path / "best.pt")
     finally:
         torch.set_default_dtype(before)
-    ours, our_state = train_with(
-        vars(example), tinynn.tensor, optim, example.Scalars(), tmp_path / "best.safetensors"
-    )
+    ours, our_state = train_with(vars(example), tinynn.tensor, optim, example.Scalars(), tmp_path / "best.safetensors")
 
     assert ours.keys() == losses.keys() == {"Loss/train", "Loss/val"}
     for tag, series in losses.items():
@@ -138,9 +136,7 @@ def test_the_running_mean_is_the_mean_of_the_batches(example: ModuleType) -> Non
     model = nn.Linear(3, 1)
     loader = example.DataLoader(example.TensorDataset(x, y), batch_size=10)
     scalars = example.Scalars()
-    last = example.train_one_epoch(
-        4, scalars, model, loader, nn.MSELoss(), optim.SGD(model.parameters(), lr=0.0), 3
-    )
+    last = example.train_one_epoch(4, scalars, model, loader, nn.MSELoss(), optim.SGD(model.parameters(), lr=0.0), 3)
     losses = [nn.MSELoss()(model(a), b).item() for a, b in loader]
     steps, means = zip(*scalars.series["Loss/train"], strict=True)
     assert steps == (4 * 7 + 3, 4 * 7 + 6)
@@ -165,9 +161,7 @@ def test_the_best_model_is_the_one_that_remains(example: ModuleType, tmp_path: P
     loader = example.DataLoader(example.TensorDataset(x, y), batch_size=70)
     optimizer = optim.SGD(model.parameters(), lr=0.05)
     scheduler = optim.lr_scheduler.ExponentialLR(optimizer, gamma=1.3)
-    best = example.train(
-        model, loader, loader, loss_fn, optimizer, scheduler, 25, scalars, tmp_path / "best", 1
-    )
+    best = example.train(model, loader, loader, loss_fn, optimizer, scheduler, 25, scalars, tmp_path / "best", 1)
     losses = [value for _, value in scalars.series["Loss/val"]]
     assert best == min(losses) < losses[-1]
     assert example.validation_loss(model, loader, loss_fn) == pytest.approx(best, rel=1e-12)

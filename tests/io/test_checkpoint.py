@@ -61,9 +61,7 @@ LEAVES = st.one_of(
     ARRAYS.map(Tensor),
     ARRAYS.filter(lambda a: a.size == 1).map(lambda a: a.reshape(-1)[0]),
 )
-KEYS = st.one_of(
-    st.text(max_size=6), st.integers(-5, 5), st.sampled_from(["a", "b", "a.b", "__metadata__", "a.b#2"])
-)
+KEYS = st.one_of(st.text(max_size=6), st.integers(-5, 5), st.sampled_from(["a", "b", "a.b", "__metadata__", "a.b#2"]))
 STATES = st.recursive(
     LEAVES,
     lambda inner: st.one_of(

@@ -44,9 +44,7 @@ def windows(x, kernel, stride, padding, dilation):
     oh = (x.shape[2] - dh * (kernel[0] - 1) - 1) // sh + 1
     ow = (x.shape[3] - dw * (kernel[1] - 1) - 1) // sw + 1
     rows, columns = slice(None, (oh - 1) * sh + 1, sh), slice(None, (ow - 1) * sw + 1, sw)
-    taps = [
-        [x[:, :, k * dh :, m * dw :][:, :, rows, columns] for m in range(kernel[1])] for k in range(kernel[0])
-    ]
+    taps = [[x[:, :, k * dh :, m * dw :][:, :, rows, columns] for m in range(kernel[1])] for k in range(kernel[0])]
     return np.moveaxis(np.array(taps), (0, 1), (2, 3))
 
 

@@ -34,9 +34,7 @@ def reference(x, labels, weight, smoothing, ignore, g):
 
 @pytest.mark.parametrize("dtype", TYPES)
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize(
-    ("weighted", "smoothing"), [(False, 0), (True, 0), (False, 0.1), (True, 0.3), (True, 1)]
-)
+@pytest.mark.parametrize(("weighted", "smoothing"), [(False, 0), (True, 0), (False, 0.1), (True, 0.3), (True, 1)])
 def test_against_the_definition(shape, weighted, smoothing, dtype):
     x, labels = problem(shape, dtype)
     labels[::5] = -100
@@ -72,9 +70,7 @@ def test_large_and_infinite_logits(dtype):
     expected = reference(x, labels, None, 0.0, -100, g)
     limit = 1e-6 if dtype == np.float32 else 1e-12
     np.testing.assert_allclose(loss, expected[0].astype(np.float64), rtol=limit, atol=limit)
-    np.testing.assert_allclose(
-        backward(g, x, labels, lse), expected[2].astype(np.float64), rtol=0, atol=limit
-    )
+    np.testing.assert_allclose(backward(g, x, labels, lse), expected[2].astype(np.float64), rtol=0, atol=limit)
 
 
 def test_what_cannot_be_told():
@@ -162,6 +158,4 @@ def test_against_pytorch(weighted, smoothing):
     np.testing.assert_allclose(loss, expected.detach().numpy(), atol=1e-12)
     g = np.random.default_rng(2).normal(size=50)
     (gradient,) = torch.autograd.grad(expected, their_x, torch.tensor(g))
-    np.testing.assert_allclose(
-        backward(g, x, labels, lse, weight, smoothing, 99), gradient.numpy(), atol=1e-12
-    )
+    np.testing.assert_allclose(backward(g, x, labels, lse, weight, smoothing, 99), gradient.numpy(), atol=1e-12)

@@ -112,9 +112,7 @@ def test_outputs_may_be_any_of_the_inputs():
 
 
 def test_truth_values_go_in_and_out():
-    kernel = compile_elementwise(
-        "masked", lambda m, x: (symbolic.where(m, x, 0.0), x > 0), ["m", "x"], bools=["m"]
-    )
+    kernel = compile_elementwise("masked", lambda m, x: (symbolic.where(m, x, 0.0), x > 0), ["m", "x"], bools=["m"])
     x = random(50)
     mask = x < 1.0
     out, positive = np.empty(50), np.empty(50, bool)
@@ -219,9 +217,7 @@ def test_loops_over_many_arrays_are_vectorised(dtype):
     packed = "ps" if dtype == "float32" else "pd"
     for kernel in kernels:
         lines = [
-            line
-            for line in kernel.inspect_asm().splitlines()
-            if ("ymm" in line or "zmm" in line) and packed in line
+            line for line in kernel.inspect_asm().splitlines() if ("ymm" in line or "zmm" in line) and packed in line
         ]
         assert len(lines) >= 3, kernel.name
 
@@ -274,9 +270,7 @@ for dtype in ("float64", "float32"):
         for disable in "01"
     ]  # fmt: skip
     for compiled, plain, tolerance in zip(*results, (1e-14, 1e-5)):
-        np.testing.assert_allclose(
-            np.fromstring(plain, sep=" "), np.fromstring(compiled, sep=" "), rtol=tolerance
-        )
+        np.testing.assert_allclose(np.fromstring(plain, sep=" "), np.fromstring(compiled, sep=" "), rtol=tolerance)
 
 
 def test_a_call_costs_little():

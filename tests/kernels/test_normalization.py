@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tinynn.kernels import threads
+from tinynn.kernels import memory, threads
 from tinynn.kernels.normalization import (
     batch_norm_backward,
     batch_norm_forward,
@@ -13,10 +13,11 @@ from tinynn.kernels.normalization import (
 
 TYPES = [np.float32, np.float64]
 EPS = 1e-5
-ROWS = [(0, 5), (1, 1), (1, 7), (5, 1), (3, 16), (130, 33), (300, 10), (7, 1000)]
+ROWS = [(0, 5), (1, 1), (1, 7), (5, 1), (3, 16), (130, 33), (300, 10), (7, 1000), (130, 64), (3, 1024)]
 CHANNELS = [
     (2, 3), (1, 1), (5, 1), (300, 33), (70, 700), (1, 4), (2, 3, 4), (5, 2, 15), (5, 2, 16), (70, 3, 20),
-    (3, 4, 1000), (1, 1, 1), (9, 5, 1), (2000, 2),
+    (3, 4, 1000), (1, 1, 1), (9, 5, 1), (2000, 2), (6, 3, 64),
+    (4, 2, 1024),
 ]  # fmt: skip
 
 
@@ -40,9 +41,7 @@ def close(ours, expected, dtype, scale=1.0):
     assert ours.dtype == dtype
     limit = scale * (1e-5 if dtype == np.float32 else 1e-13)
     expected = np.asarray(expected, np.float64)
-    np.testing.assert_allclose(
-        ours, expected, rtol=limit, atol=limit * max(1.0, np.abs(expected).max(initial=0))
-    )
+    np.testing.assert_allclose(ours, expected, rtol=limit, atol=limit * max(1.0, np.abs(expected).max(initial=0)))
 
 
 @pytest.mark.parametrize("dtype", TYPES)
@@ -116,6 +115,61 @@ def test_large_mean(dtype, offset, spread, limit):
         np.testing.assert_allclose(out, expected[0].astype(np.float64), rtol=0, atol=rounding)
         # backward has the mean as it was rounded, half a unit in the last place of 1e4
         np.testing.assert_allclose(dx * spread, (expected[4] * spread).astype(np.float64), rtol=0, atol=limit)
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+def test_variance_of_rows_whose_beginning_is_unlike_the_rest(dtype):
+    """Layer norm takes moments about the mean of a row's beginning, and again where that was far off."""
+    x = numbers((3, 4096), dtype, 10)
+    x[1, :128] += dtype(1e4)
+    x[2, 128:] += dtype(1e4)
+    x[0, 0] = 1e4
+    out, mean, rstd = layer_norm_forward(x, None, None, 0.0)
+    expected = reference(x, np.ones(1), np.zeros(1), 1, 0.0, x)
+    unit = np.finfo(dtype).eps
+    exact_mean, exact_rstd = (expected[k][:, 0].astype(np.float64) for k in (1, 3))
+    np.testing.assert_allclose((mean - exact_mean) * exact_rstd, np.zeros(3), atol=50 * unit)
+    np.testing.assert_allclose(rstd, exact_rstd, rtol=8 * unit)
+    np.testing.assert_allclose(out, expected[0].astype(np.float64), rtol=8 * unit, atol=50 * unit)
+
+
+def test_rows_that_are_not_finite_do_not_spoil_others():
+    x = numbers((4, 256), np.float32, 11)
+    expected = layer_norm_forward(x, None, None, EPS)[0]
+    x[1, 3], x[2, 200] = np.inf, np.nan
+    out, _, rstd = layer_norm_forward(x, None, None, EPS)
+    assert np.isnan(out[1:3]).all()
+    assert np.isnan(rstd[1:3]).all()
+    np.testing.assert_array_equal(out[[0, 3]], expected[[0, 3]])
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize("shift", [0, 1, 5])
+def test_writing_past_the_caches_changes_nothing(monkeypatch, dtype, shift):
+    """The same bits, wherever the arguments begin in memory, and with threads as well."""
+
+    def placed(array):  # begins `shift` elements after a NumPy array does
+        room = np.empty(array.size + shift, dtype)
+        room[shift:] = array.reshape(-1)
+        return room[shift:].reshape(array.shape)
+
+    rows, planes = placed(numbers((300, 256), dtype, 12)), placed(numbers((70, 3, 384), dtype, 13))
+    weight, g = numbers((256,), dtype, 14), placed(numbers((300, 256), dtype, 15))
+
+    def everything():
+        out, mean, rstd = layer_norm_forward(rows, weight, weight, EPS)
+        results = [out, mean, rstd, *layer_norm_backward(g, rows, mean, rstd, weight)]
+        out, mean, var, rstd = batch_norm_forward(planes, None, None, EPS)
+        return results + [out, mean, var, rstd, *batch_norm_backward(planes, planes, mean, rstd, None)]
+
+    assert memory.worth_streaming(np.empty(1000)) is False
+    ordinary = everything()
+    monkeypatch.setattr(memory, "_STREAM", 0)
+    assert memory.worth_streaming(memory.aligned_empty((300, 256), dtype))
+    for sharing in (False, True):
+        monkeypatch.setattr(threads, "worth_threads", lambda nanoseconds, sharing=sharing: sharing)
+        for a, b in zip(ordinary, everything(), strict=True):
+            np.testing.assert_array_equal(a, b)
 
 
 def test_drifting_columns():

@@ -63,9 +63,7 @@ def test_chunks_and_threads_do_not_change_the_stream(monkeypatch):
 
 
 def test_numba_loop_is_vectorised():
-    fresh = njit(error_model="numpy")(
-        philox_numba._fill_blocks.py_func
-    )  # code from the cache has no assembly
+    fresh = njit(error_model="numpy")(philox_numba._fill_blocks.py_func)  # code from the cache has no assembly
     fresh(0, 1, np.empty(4, np.uint32), np.uint64(0), np.uint64(0))
     (assembly,) = fresh.inspect_asm().values()
     if "imul" not in assembly and "pmuludq" not in assembly:
@@ -203,9 +201,7 @@ def test_cuda_source_compiles(tmp_path: Path):
         pytest.skip("no nvcc on this machine")
     source = tmp_path / "kernels.cu"
     source.write_text(dropout.CUDA_SOURCE)
-    done = subprocess.run(
-        [nvcc, "-ptx", "-o", tmp_path / "kernels.ptx", source], capture_output=True, text=True
-    )
+    done = subprocess.run([nvcc, "-ptx", "-o", tmp_path / "kernels.ptx", source], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     ptx = (tmp_path / "kernels.ptx").read_text()
     assert all(f".entry {name}" in ptx for name in ("philox_bits", "dropout_float", "dropout_double"))

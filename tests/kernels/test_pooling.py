@@ -159,9 +159,7 @@ def test_against_pytorch(shape, kernel, stride, padding):
     np.testing.assert_array_equal(index, positions.numpy())
     x = torch.tensor(np.nan_to_num(x), requires_grad=True)
     out = functional.avg_pool2d(x, kernel, stride, padding)
-    np.testing.assert_allclose(
-        avg_pool2d_forward(x.detach().numpy(), kernel, stride, padding), out.detach().numpy()
-    )
+    np.testing.assert_allclose(avg_pool2d_forward(x.detach().numpy(), kernel, stride, padding), out.detach().numpy())
     (dx,) = torch.autograd.grad(out.sum(), x)
     ours = avg_pool2d_backward(np.ones(out.shape), shape, kernel, stride, padding)
     np.testing.assert_allclose(ours, dx.numpy(), atol=1e-14)

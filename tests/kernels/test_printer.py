@@ -72,9 +72,7 @@ def own_cache(tmp_path, monkeypatch):
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("name", FORMULAS)
 def test_numba_source_computes_what_numpy_does(name, dtype):
-    function = disk_cache.load(
-        numba_source(name, ["x", "y"], [], {"out": traced(name)[0]}, dtype=dtype), name
-    )
+    function = disk_cache.load(numba_source(name, ["x", "y"], [], {"out": traced(name)[0]}, dtype=dtype), name)
     out = np.empty(X.size, dtype)
     function(out, X.astype(dtype), Y.astype(dtype))
     assert_agrees(name, out, dtype)
@@ -82,16 +80,12 @@ def test_numba_source_computes_what_numpy_does(name, dtype):
 
 @pytest.mark.parametrize("name", FORMULAS)
 def test_float32_stays_float32(name):
-    function = disk_cache.load(
-        numba_source(name, ["x", "y"], [], {"out": traced(name)[0]}, dtype="float32"), name
-    )
+    function = disk_cache.load(numba_source(name, ["x", "y"], [], {"out": traced(name)[0]}, dtype="float32"), name)
     assert "double" not in function.inspect_llvm(function.signatures[0])
 
 
 def test_scalars_come_in_as_float64_and_are_rounded_once():
-    source = numba_source(
-        "step", ["x"], ["lr"], {"out": Symbol.variable("x") * Symbol.variable("lr")}, dtype="float32"
-    )
+    source = numba_source("step", ["x"], ["lr"], {"out": Symbol.variable("x") * Symbol.variable("lr")}, dtype="float32")
     function = disk_cache.load(source, "step")
     out = np.empty(3, np.float32)
     function(out, np.ones(3, np.float32), 0.1)
@@ -187,8 +181,7 @@ def as_cpp(marker):
     for name in FORMULAS:
         source = cuda_source(name, ["x", "y"], [], {"out": traced(name)[0]})
         functions.append(
-            f"template <typename T> {marker} void f_{name}(const T x, const T y, T& out)"
-            f" {{\n{source.operation}\n}}"
+            f"template <typename T> {marker} void f_{name}(const T x, const T y, T& out) {{\n{source.operation}\n}}"
         )
     return "\n".join(functions)
 
@@ -198,8 +191,7 @@ def as_cpp(marker):
 def test_cuda_source_computes_what_numpy_does(dtype, tmp_path):
     real = {"float64": "double", "float32": "float"}[dtype]
     loops = "\n".join(
-        f"for (long k = 0; k < n; k++) f_{f}<{real}>(x[k], y[k], out[{j} * n + k]);"
-        for j, f in enumerate(FORMULAS)
+        f"for (long k = 0; k < n; k++) f_{f}<{real}>(x[k], y[k], out[{j} * n + k]);" for j, f in enumerate(FORMULAS)
     )
     program = f"#include <cmath>\nusing namespace std;\n{INTRINSIC}\n{as_cpp('static')}\n"
     program += f'extern "C" void run(long n, const {real}* x, const {real}* y, {real}* out) {{\n{loops}\n}}\n'
@@ -209,9 +201,7 @@ def test_cuda_source_computes_what_numpy_does(dtype, tmp_path):
     subprocess.run(["g++", *options, "-o", library, tmp_path / "f.cpp"], check=True)
     x, y = X.astype(dtype), Y.astype(dtype)
     out = np.empty((len(FORMULAS), x.size), dtype)
-    ctypes.CDLL(str(library)).run(
-        ctypes.c_long(x.size), *(ctypes.c_void_p(a.ctypes.data) for a in (x, y, out))
-    )
+    ctypes.CDLL(str(library)).run(ctypes.c_long(x.size), *(ctypes.c_void_p(a.ctypes.data) for a in (x, y, out)))
     for row, name in zip(out, FORMULAS):
         assert_agrees(name, row, dtype)
 
@@ -232,7 +222,5 @@ def test_cuda_source_compiles_for_the_device_and_float_stays_float(tmp_path):
             )  # CUDA's own use doubles inside
         )
         (tmp_path / "f.cu").write_text(as_cpp("__device__") + "\n" + kernels)
-        subprocess.run(
-            ["nvcc", "-ptx", "-o", tmp_path / "f.ptx", tmp_path / "f.cu"], check=True, capture_output=True
-        )
+        subprocess.run(["nvcc", "-ptx", "-o", tmp_path / "f.ptx", tmp_path / "f.cu"], check=True, capture_output=True)
         assert (".f64" in (tmp_path / "f.ptx").read_text()) is widened

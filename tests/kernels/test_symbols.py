@@ -44,16 +44,12 @@ def test_operators(expression, text):
     assert repr(expression) == text
 
 
-@pytest.mark.parametrize(
-    "name", ["exp", "log", "log1p", "expm1", "sqrt", "sin", "cos", "tanh", "erf", "sign", "floor"]
-)
+@pytest.mark.parametrize("name", ["exp", "log", "log1p", "expm1", "sqrt", "sin", "cos", "tanh", "erf", "sign", "floor"])
 def test_functions_of_one_argument(name):
     assert repr(getattr(symbolic, name)(x)) == f"{name}(x)"
 
 
-@pytest.mark.parametrize(
-    "name", ["maximum", "minimum", "power", "floor_divide", "remainder", "add", "greater"]
-)
+@pytest.mark.parametrize("name", ["maximum", "minimum", "power", "floor_divide", "remainder", "add", "greater"])
 def test_functions_of_two_arguments(name):
     assert repr(getattr(symbolic, name)(x, y)) == f"{name}(x, y)"
 
@@ -104,9 +100,7 @@ def test_constants_are_folded_and_simple_powers_expanded():
     assert repr(x**-math.inf) == "power(x, -inf)"
 
 
-@pytest.mark.parametrize(
-    "use", [bool, float, int, len, iter, round, math.sqrt, lambda s: [1, 2][s], lambda s: s and 1]
-)
+@pytest.mark.parametrize("use", [bool, float, int, len, iter, round, math.sqrt, lambda s: [1, 2][s], lambda s: s and 1])
 def test_a_symbol_is_no_number(use):
     with pytest.raises(TypeError, match="while a formula is being recorded"):
         use(x > 0 if use is bool else x)

@@ -60,14 +60,10 @@ def errors_in_ulp(name, x):
         reference = exact(name, argument)
         if abs(reference) > largest:
             # past the last float by less than half a step, the largest float is also right
-            errors[i] = (
-                0.0 if np.isinf(result) or abs(reference) < largest * (1 + mpmath.mpf(2) ** -24) else INF
-            )
+            errors[i] = 0.0 if np.isinf(result) or abs(reference) < largest * (1 + mpmath.mpf(2) ** -24) else INF
             continue
         spacing = max(float(np.spacing(np.abs(x.dtype.type(float(reference))))), float(tiny))
-        errors[i] = (
-            float(abs(mpmath.mpf(float(result)) - reference) / spacing) if np.isfinite(result) else INF
-        )
+        errors[i] = float(abs(mpmath.mpf(float(result)) - reference) / spacing) if np.isfinite(result) else INF
     return errors
 
 
@@ -140,15 +136,11 @@ def test_exp_underflows_gradually_and_overflows_at_the_right_place(dtype):
     info = np.finfo(dtype)
     largest = np.array([np.log(info.max)], dtype)
     largest = (
-        largest
-        if float(largest[0]) <= float(np.log(np.longdouble(info.max)))
-        else np.nextafter(largest, dtype(0))
+        largest if float(largest[0]) <= float(np.log(np.longdouble(info.max))) else np.nextafter(largest, dtype(0))
     )
     assert np.isfinite(evaluate("exp", largest))[0]
     assert np.isinf(evaluate("exp", np.nextafter(np.nextafter(largest, dtype(INF)), dtype(INF))))[0]
-    inside = np.linspace(
-        float(np.log(float(info.smallest_subnormal))) + 1, float(np.log(float(info.tiny))), 100
-    )
+    inside = np.linspace(float(np.log(float(info.smallest_subnormal))) + 1, float(np.log(float(info.tiny))), 100)
     denormal = evaluate("exp", inside.astype(dtype))
     assert ((denormal > 0) & (denormal <= info.tiny * 1.001)).all()
 
@@ -184,9 +176,7 @@ def test_nothing_is_widened_in_float32(dtype):
         assert ("double" in text) == (dtype is np.float64), name
 
 
-@pytest.mark.skipif(
-    "+avx" not in get_host_cpu_features(), reason="reads the assembly of an x86-64 processor with AVX"
-)
+@pytest.mark.skipif("+avx" not in get_host_cpu_features(), reason="reads the assembly of an x86-64 processor with AVX")
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", NAMES)
 def test_loops_are_vectorised(name, dtype):
@@ -195,7 +185,5 @@ def test_loops_are_vectorised(name, dtype):
     (signature,) = [s for s in loop.signatures if str(np.dtype(dtype)) in str(s[0])]
     assembly = loop.inspect_asm(signature)
     suffix = "ps" if dtype is np.float32 else "pd"
-    packed = [
-        line for line in assembly.splitlines() if re.search(rf"\tv(mul|fn?m(add|sub)\d+){suffix}\b", line)
-    ]
+    packed = [line for line in assembly.splitlines() if re.search(rf"\tv(mul|fn?m(add|sub)\d+){suffix}\b", line)]
     assert any("ymm" in line or "zmm" in line for line in packed)

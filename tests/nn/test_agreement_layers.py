@@ -43,9 +43,7 @@ def compare(ours, theirs, array):
     total_b = sum((v * v).sum() for v in first_b)
     nothing = [None] * len(ours_in)
     second_a = tinynn.grad(total_a, ours_in, allow_unused=True) if total_a.requires_grad else nothing
-    second_b = (
-        torch.autograd.grad(total_b, theirs_in, allow_unused=True) if total_b.requires_grad else nothing
-    )
+    second_b = torch.autograd.grad(total_b, theirs_in, allow_unused=True) if total_b.requires_grad else nothing
     for i, (x, u, v) in enumerate(zip(ours_in, second_a, second_b, strict=True)):
         zero = torch.zeros(x.shape, dtype=torch.float64)
         close(zero if u is None else u, zero if v is None else v, f"second derivative {i}")

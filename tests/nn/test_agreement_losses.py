@@ -105,9 +105,7 @@ def test_cross_entropy_and_nll_of_labels(reduction, shape, places, weight, ignor
         t[0] = ignore
     for smoothing in (0.0, 0.1, 1.0):
         ours = nn.CrossEntropyLoss(weight, ignore, reduction, smoothing)
-        theirs = torch.nn.CrossEntropyLoss(
-            w, ignore_index=ignore, reduction=reduction, label_smoothing=smoothing
-        )
+        theirs = torch.nn.CrossEntropyLoss(w, ignore_index=ignore, reduction=reduction, label_smoothing=smoothing)
         compare(ours, theirs, x, t)
     theirs = torch.nn.NLLLoss(w, ignore_index=ignore, reduction=reduction)
     compare(nn.NLLLoss(weight, ignore, reduction), theirs, x, t)

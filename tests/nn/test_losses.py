@@ -64,9 +64,7 @@ def test_reductions_empty_and_single(loss):
 @pytest.mark.parametrize("loss", REGRESSIONS)
 def test_mixed_dtypes_are_refused_but_integers_become_floats(loss):
     a = tinynn.rand(3, dtype="float32")
-    with pytest.raises(
-        TypeError, match=r"input is float32 and the target is float64.*target\.to\('float32'\)"
-    ):
+    with pytest.raises(TypeError, match=r"input is float32 and the target is float64.*target\.to\('float32'\)"):
         loss()(a, tinynn.rand(3))
     assert loss()(a, tinynn.tensor([1, 0, 1])).dtype == np.float32
     assert loss()(a, tinynn.tensor([True, False, True])).dtype == np.float32
@@ -89,9 +87,7 @@ def test_float32_stays_float32(only_float32):
     cases = [(loss(), tinynn.rand(4, 3, dtype="float32")) for loss in REGRESSIONS]
     cases += [(loss, tinynn.rand(4, 3, dtype="float32")) for loss in WEIGHTED]
     cases += [(nn.KLDivLoss("batchmean", log_target=True), tinynn.rand(4, 3, dtype="float32"))]
-    cases += [
-        (nn.CrossEntropyLoss(weight=WEIGHTS), nn.functional.softmax(tinynn.rand(4, 3, dtype="float32")))
-    ]
+    cases += [(nn.CrossEntropyLoss(weight=WEIGHTS), nn.functional.softmax(tinynn.rand(4, 3, dtype="float32")))]
     cases += [(loss, labels) for loss in CLASSIFICATIONS]
     for loss, target in cases:
         x = tinynn.rand(4, 3, dtype="float32", requires_grad=True)

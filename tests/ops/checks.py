@@ -140,9 +140,7 @@ def check_float32(f: Callable[..., Any], *arrays: Any) -> None:
         assert all(g.dtype == np.float32 for g in firsts)
         deeper = [g for g in firsts if g.node is not None]
         if deeper:
-            tn.grad(
-                deeper, chosen, [tn.Tensor(np.ones(g.shape, np.float32)) for g in deeper], allow_unused=True
-            )
+            tn.grad(deeper, chosen, [tn.Tensor(np.ones(g.shape, np.float32)) for g in deeper], allow_unused=True)
 
         def of_floats(*xs: Any) -> Any:
             given = iter(xs)

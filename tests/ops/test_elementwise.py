@@ -92,13 +92,9 @@ UNARY = [
     Case("gelu_tanh", lambda x: tn.gelu(x, "tanh"), gelu_tanh),
     Case("silu", tn.silu, lambda x: x * special.expit(x)),
     Case("softplus", tn.softplus, lambda x: np.logaddexp(x, 0)),
-    Case(
-        "clip", lambda x: tn.clip(x, -0.5, 0.8), lambda x: np.clip(x, -0.5, 0.8), (between(-2, 2, -0.5, 0.8),)
-    ),
+    Case("clip", lambda x: tn.clip(x, -0.5, 0.8), lambda x: np.clip(x, -0.5, 0.8), (between(-2, 2, -0.5, 0.8),)),
     Case("clip_below", lambda x: tn.clip(x, -0.5), lambda x: np.maximum(x, -0.5), (between(-2, 2, -0.5),)),
-    Case(
-        "clip_above", lambda x: tn.clip(x, maximum=0.5), lambda x: np.minimum(x, 0.5), (between(-2, 2, 0.5),)
-    ),
+    Case("clip_above", lambda x: tn.clip(x, maximum=0.5), lambda x: np.minimum(x, 0.5), (between(-2, 2, 0.5),)),
     *[Case(f"power {p}", lambda x, p=p: tn.power(x, p), lambda x, p=p: x**p) for p in (0, 1, 2, 3, 4)],
     *[
         Case(f"power {p}", lambda x, p=p: tn.power(x, p), lambda x, p=p: x**p, positive)
@@ -164,9 +160,7 @@ def draw_inputs(data: Any, case: Case) -> list[Any]:
     rng = np.random.default_rng(data.draw(seeds))
     if len(case.domains) == 1:
         return [np.asarray(case.domains[0](rng, data.draw(shapes)))]
-    pair = data.draw(
-        hnp.mutually_broadcastable_shapes(num_shapes=2, max_dims=3, min_side=0, max_side=3)
-    ).input_shapes
+    pair = data.draw(hnp.mutually_broadcastable_shapes(num_shapes=2, max_dims=3, min_side=0, max_side=3)).input_shapes
     return [np.asarray(draw(rng, shape)) for draw, shape in zip(case.domains, pair, strict=True)]
 
 

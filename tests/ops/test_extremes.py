@@ -44,9 +44,7 @@ def test_saturating_functions(f: Any, limits: tuple[float, ...], dtype: str) -> 
         close(derivative(f, x), np.array([low_slope] * 3 + [high_slope] * 3, dtype))
 
 
-@pytest.mark.parametrize(
-    "f", [tn.silu, tn.gelu, lambda x: tn.gelu(x, "tanh")], ids=["silu", "gelu", "gelu_tanh"]
-)
+@pytest.mark.parametrize("f", [tn.silu, tn.gelu, lambda x: tn.gelu(x, "tanh")], ids=["silu", "gelu", "gelu_tanh"])
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_gates_at_large_numbers(f: Any, dtype: str) -> None:
     x = np.array([-1e15, -1e4, -300.0, 300.0, 1e4, 1e15], dtype)
@@ -92,9 +90,7 @@ def test_softmax_with_masked_logits() -> None:
     logits = np.array([[0.0, -np.inf, 0.0], [-np.inf, -np.inf, 3.0]])
     close(tn.softmax(leaf(logits)), [[0.5, 0, 0.5], [0, 0, 1]])
     close(derivative(lambda t: tn.logsumexp(t, axis=1), logits), [[0.5, 0, 0.5], [0, 0, 1]])
-    close(
-        derivative(lambda t: softmax_cross_entropy(t, np.array([0, 2])), logits), [[-0.5, 0, 0.5], [0, 0, 0]]
-    )
+    close(derivative(lambda t: softmax_cross_entropy(t, np.array([0, 2])), logits), [[-0.5, 0, 0.5], [0, 0, 0]])
     close(derivative(lambda t: tn.log_softmax(t, 1)[:, 2], logits), [[-0.5, 0, 0.5], [0, 0, 0]])
 
 

@@ -62,9 +62,7 @@ def plain(index: Any) -> Any:
 @pytest.mark.parametrize("name", INDICES)
 def test_indexing(name: str) -> None:
     index = INDICES[name]
-    check_forward(
-        lambda x: x[index] if isinstance(x, tn.Tensor) else x[plain(index)], lambda x: x[plain(index)], X
-    )
+    check_forward(lambda x: x[index] if isinstance(x, tn.Tensor) else x[plain(index)], lambda x: x[plain(index)], X)
     check_derivatives(lambda x: x[index], X)
     check_layout(lambda x: x[index], [X], ["reversed"])
     check_float32(lambda x: x[index], X)
@@ -98,26 +96,20 @@ def test_take_and_take_along_axis(data: Any) -> None:
     axis = data.draw(st.integers(-len(shape), len(shape) - 1))
     x = np.random.default_rng(data.draw(seeds)).standard_normal(shape)
     picks = data.draw(
-        hnp.arrays(
-            int, hnp.array_shapes(min_dims=0, max_dims=2), elements=st.integers(-shape[axis], shape[axis] - 1)
-        )
+        hnp.arrays(int, hnp.array_shapes(min_dims=0, max_dims=2), elements=st.integers(-shape[axis], shape[axis] - 1))
     )
     check_forward(lambda t: tn.take(t, picks, axis), lambda t: np.take(t, picks, axis), x)
     check_derivatives(lambda t: tn.take(t, picks, axis), x)
     check_derivatives(lambda t: tn.take(t, [0, -1, 0]), x)
     order = np.argsort(x, axis=axis)
-    check_forward(
-        lambda t: tn.take_along_axis(t, order, axis), lambda t: np.take_along_axis(t, order, axis), x
-    )
+    check_forward(lambda t: tn.take_along_axis(t, order, axis), lambda t: np.take_along_axis(t, order, axis), x)
     check_derivatives(lambda t: tn.take_along_axis(t, order, axis), x)
 
 
 def test_scatter_add() -> None:
     values = np.linspace(0.0, 1.0, 12).reshape(3, 4)
     for index in ([0, 0, 1], np.array([1, 1, 1]), (slice(None, 1), [0, 2, 0])):
-        shaped = (
-            values[None] if isinstance(index, tuple) else np.broadcast_to(values, (3, 3, 4)).swapaxes(0, 1)
-        )
+        shaped = values[None] if isinstance(index, tuple) else np.broadcast_to(values, (3, 3, 4)).swapaxes(0, 1)
         wanted = X.copy()
         np.add.at(wanted, index, shaped)
         close(tn.scatter_add(leaf(X), index, leaf(shaped)), wanted)

@@ -60,9 +60,7 @@ def test_matmul(shapes: Any) -> None:
 
 
 @some
-@given(
-    n=st.integers(0, 3), k=st.integers(0, 3), m=st.integers(0, 3), how=st.tuples(layouts, layouts), seed=seeds
-)
+@given(n=st.integers(0, 3), k=st.integers(0, 3), m=st.integers(0, 3), how=st.tuples(layouts, layouts), seed=seeds)
 def test_matmul_in_any_layout(n: int, k: int, m: int, how: tuple[str, str], seed: int) -> None:
     a, b = normal((n, k), (k, m), seed=seed)
     check_layout(tn.matmul, [a, b], list(how))

@@ -40,9 +40,7 @@ def composite_conv2d(x: Any, w: Any, b: Any) -> Any:
 
 def grouped_conv2d(x: Any, w: Any, b: Any) -> Any:
     halves = [
-        tn.einsum(
-            "ncijkl,ockl->noij", tn.windows(x[:, i : i + 1], (2, 2), (1, 1), (2, 1)), w[2 * i : 2 * i + 2]
-        )
+        tn.einsum("ncijkl,ockl->noij", tn.windows(x[:, i : i + 1], (2, 2), (1, 1), (2, 1)), w[2 * i : 2 * i + 2])
         for i in range(2)
     ]
     return tn.concatenate(halves, 1) + b.reshape(1, -1, 1, 1)
@@ -113,9 +111,7 @@ PAIRS: dict[str, tuple[Callable[..., Any], Callable[..., Any], tuple[Any, ...]]]
     ),
     "avg_pool2d": (
         lambda x: avg_pool2d(x, (2, 3), (1, 2), (1, 1)),
-        lambda x: tn.mean(
-            tn.windows(tn.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1))), (2, 3), (1, 2)), axis=(-2, -1)
-        ),
+        lambda x: tn.mean(tn.windows(tn.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1))), (2, 3), (1, 2)), axis=(-2, -1)),
         (normal(2, 2, 3, 4),),
     ),
     "silu": (tn.silu, lambda x: x * tn.sigmoid(x), (normal(7),)),
@@ -143,10 +139,7 @@ def test_primitive_is_its_composite(name: str) -> None:
             [
                 y,
                 *first,
-                *[
-                    tn.zeros_like(x) if g is None else g
-                    for x, g in zip([*leaves, cotangent], second, strict=True)
-                ],
+                *[tn.zeros_like(x) if g is None else g for x, g in zip([*leaves, cotangent], second, strict=True)],
             ]
         )
     for a, b in zip(*results, strict=True):

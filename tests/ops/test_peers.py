@@ -196,9 +196,7 @@ def test_agreement() -> None:
                     )
             else:  # one of us may leave a graph behind whose derivative is 0
                 if penalty.node is not None:
-                    assert all(
-                        m is None or not m.numpy().any() for m in tn.grad(penalty, a, allow_unused=True)
-                    )
+                    assert all(m is None or not m.numpy().any() for m in tn.grad(penalty, a, allow_unused=True))
                 if other_penalty.requires_grad:
                     second = torch.autograd.grad(other_penalty, b, allow_unused=True)
                     assert all(m is None or not m.numpy().any() for m in second)

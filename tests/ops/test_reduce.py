@@ -141,9 +141,7 @@ def test_where_the_extremes_are(problem: Any) -> None:
         np.testing.assert_array_equal(y.array, reference(x, **options))
         assert y.node is None
         assert y.dtype.kind == "i"
-        np.testing.assert_array_equal(
-            f(tn.Tensor(np.round(x)), **options).array, reference(np.round(x), **options)
-        )
+        np.testing.assert_array_equal(f(tn.Tensor(np.round(x)), **options).array, reference(np.round(x), **options))
 
 
 @few

@@ -12,10 +12,7 @@ from tinynn.nn.utils import clip_grad_norm_, clip_grad_value_
 
 
 def make():
-    params = [
-        tinynn.tensor(np.zeros(s), dtype=d, requires_grad=True)
-        for s, d in [((2, 2), "float64"), (3, "float32")]
-    ]
+    params = [tinynn.tensor(np.zeros(s), dtype=d, requires_grad=True) for s, d in [((2, 2), "float64"), (3, "float32")]]
     params.append(tinynn.tensor([1.0], requires_grad=True))  # without a gradient
     params[0].grad = tinynn.tensor([[1.0, -2.0], [3.0, -4.0]])
     params[1].grad = tinynn.tensor([5.0, -6.0, 0.0], dtype="float32")

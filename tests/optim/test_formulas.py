@@ -33,9 +33,7 @@ def test_sgd(nesterov: bool, dampening: float) -> None:
         g = g + 0.01 * p
         b = g if b is None else 0.9 * b + (1 - dampening) * g
         p = p - 0.1 * (g + 0.9 * b if nesterov else b)
-    got = follow(
-        lambda ps: SGD(ps, 0.1, momentum=0.9, dampening=dampening, weight_decay=0.01, nesterov=nesterov)
-    )
+    got = follow(lambda ps: SGD(ps, 0.1, momentum=0.9, dampening=dampening, weight_decay=0.01, nesterov=nesterov))
     np.testing.assert_allclose(got, p, rtol=1e-14)
 
 

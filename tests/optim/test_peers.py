@@ -46,9 +46,7 @@ def test_optimizers(name, settings, backend, monkeypatch) -> None:
                     q.grad = torch.tensor(p.grad.array)
             if step % 5 == 0:
                 norm = clip_grad_norm_(ours, 0.5)
-                assert norm.item() == pytest.approx(
-                    torch.nn.utils.clip_grad_norm_(theirs, 0.5).item(), rel=1e-12
-                )
+                assert norm.item() == pytest.approx(torch.nn.utils.clip_grad_norm_(theirs, 0.5).item(), rel=1e-12)
             optimizer.step()
             peer.step()
     for p, q in zip(ours, theirs, strict=True):
@@ -101,9 +99,7 @@ def lbfgs(library, start, calls, **settings):
 )
 def test_lbfgs_with_fixed_steps(settings) -> None:
     start = [-0.3, 0.4, 0.2]
-    (x, losses, n), (y, peer_losses, m) = (
-        lbfgs(lib, start, 6, **settings) for lib in (tinynn, _double(torch))
-    )
+    (x, losses, n), (y, peer_losses, m) = (lbfgs(lib, start, 6, **settings) for lib in (tinynn, _double(torch)))
     np.testing.assert_allclose(losses, peer_losses, rtol=1e-8)
     np.testing.assert_allclose(x, y, rtol=1e-8)
     assert n == m

@@ -94,9 +94,7 @@ def test_sequence() -> None:
     scheduler = SequentialLR(optimizer, schedulers, [2])
     got = [row[0] for row in rates(scheduler, optimizer, 5)]
     assert got == pytest.approx([0.5, 0.75, 1.0, (1 + math.sqrt(0.5)) / 2, 0.5])
-    resumed = SequentialLR(
-        other := sgd(1.0), [LinearLR(other, 0.5, total_iters=2), CosineAnnealingLR(other, 4)], [2]
-    )
+    resumed = SequentialLR(other := sgd(1.0), [LinearLR(other, 0.5, total_iters=2), CosineAnnealingLR(other, 4)], [2])
     resumed.load_state_dict(scheduler.state_dict())
     other.load_state_dict(optimizer.state_dict())
     resumed.step()

@@ -337,9 +337,7 @@ def test_on_the_gpu(make) -> None:
     params = [tinynn.Tensor(p.to("cupy").array).requires_grad_() for p in (q.detach() for q in parameters())]
     optimizer = make(params)
     for step in range(12):
-        copies = [
-            tinynn.tensor(p.to("cpu").numpy(), requires_grad=True) for p in (q.detach() for q in params)
-        ]
+        copies = [tinynn.tensor(p.to("cpu").numpy(), requires_grad=True) for p in (q.detach() for q in params)]
         loss_of(copies, step).backward()
         for p, q in zip(params, copies, strict=True):
             p.grad = q.grad.to("cupy")

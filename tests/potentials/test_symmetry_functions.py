@@ -74,9 +74,7 @@ def test_values_of_two_atoms_by_hand():
     slope = -0.5 * np.pi / cutoff * np.sin(np.pi * r / cutoff)
     e = np.exp(-eta * (r - shift) ** 2)
     np.testing.assert_allclose(values, e * fc)
-    np.testing.assert_allclose(
-        jacobian[0, 0, 0, 1], [0.0, e * (slope - 2 * eta * (r - shift) * fc), 0.0], atol=1e-15
-    )
+    np.testing.assert_allclose(jacobian[0, 0, 0, 1], [0.0, e * (slope - 2 * eta * (r - shift) * fc), 0.0], atol=1e-15)
 
 
 def test_a_right_angle_by_hand():
@@ -89,9 +87,7 @@ def test_a_right_angle_by_hand():
 
 
 # Operations of p4mm on the plane: rotation by 90 degrees and reflection, about a surface atom.
-P4MM = [
-    np.array(m, float) for m in ([[0, -1], [1, 0]], [[-1, 0], [0, -1]], [[-1, 0], [0, 1]], [[0, 1], [1, 0]])
-]
+P4MM = [np.array(m, float) for m in ([[0, -1], [1, 0]], [[-1, 0], [0, -1]], [[-1, 0], [0, 1]], [[0, 1], [1, 0]])]
 
 
 @pytest.mark.parametrize("operation", P4MM)
@@ -252,8 +248,7 @@ def test_cutoff_functions(cutoff_function):
 def test_a_neighbor_that_crosses_the_cutoff_causes_no_jump():
     functions = SymmetryFunctions([G2("O", 0.0, 0.0, 3.0), G5(("O", "O"), 0.0, 1.0, 1.0, 3.0)])
     inside, outside = (
-        functions.values([[[0.0, 0.0, 0.0], [3.0 + d, 0.0, 0.0], [0.0, 1.0, 0.0]]], ["O"] * 3)
-        for d in (-1e-6, 1e-6)
+        functions.values([[[0.0, 0.0, 0.0], [3.0 + d, 0.0, 0.0], [0.0, 1.0, 0.0]]], ["O"] * 3) for d in (-1e-6, 1e-6)
     )
     np.testing.assert_allclose(inside, outside, atol=1e-11)
 

@@ -53,8 +53,8 @@ def register(array_type: type) -> None:
 
     dispatch.NAMESPACES[array_type] = sys.modules[__name__]
     dispatch.PLAIN_TYPES.add(array_type)
-    dispatch.FORWARD_KERNELS[array_type] = {kind: elementwise_forward for kind in FUNCTIONS}
-    dispatch.GRADIENT_KERNELS[array_type] = {kind: elementwise_gradient for kind in FUNCTIONS}
+    dispatch.FORWARD_KERNELS[array_type] = dict.fromkeys(FUNCTIONS, elementwise_forward)
+    dispatch.GRADIENT_KERNELS[array_type] = dict.fromkeys(FUNCTIONS, elementwise_gradient)
     convert.ARRAYS = (np.ndarray, array_type)
 
 

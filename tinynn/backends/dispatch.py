@@ -13,7 +13,8 @@ import numpy as np
 
 from tinynn.backends import numpy_backend
 
-# type of array -> the namespace that ``Op.forward`` gets as ``xp``; CuPy arrays and symbolic scalars are added when used
+# type of array -> the namespace that ``Op.forward`` gets as ``xp``; CuPy arrays and symbolic scalars are added when
+# used
 NAMESPACES: dict[type, Any] = {
     np.ndarray: numpy_backend,
     np.float64: numpy_backend,

@@ -1,8 +1,8 @@
 """Keep freed memory in the process, so that the next training step finds its pages in place.
 
-By default glibc gives arrays of more than a few megabytes back to the operating system when they are freed. The next step
-asks for the same arrays again, and the kernel has to clear every page of them: on arrays of 16 MB that takes longer than
-computing GELU on them. Two settings of glibc's allocator change that. They hold for the process; a program
+By default glibc gives arrays of more than a few megabytes back to the operating system when they are freed. The next
+step asks for the same arrays again, and the kernel has to clear every page of them: on arrays of 16 MB that takes
+longer than computing GELU on them. Two settings of glibc's allocator change that. They hold for the process; a program
 that would rather return memory at once sets TINYNN_KEEP_MEMORY=0.
 """
 

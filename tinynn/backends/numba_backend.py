@@ -1,8 +1,8 @@
 """The Numba backend: which ops have a compiled kernel, and what each kernel is given.
 
 Elementwise kernels are printed from the op's own formulas (`tinynn.kernels.elementwise`); the loops of norms,
-convolution, pooling, cross-entropy, dropout and scatter are in `tinynn.kernels`. Numba is imported, and a kernel compiled
-(or loaded from the disk cache), when the first large array arrives.
+convolution, pooling, cross-entropy, dropout and scatter are in `tinynn.kernels`. Numba is imported, and a kernel
+compiled (or loaded from the disk cache), when the first large array arrives.
 """
 
 from __future__ import annotations
@@ -206,7 +206,7 @@ def conv2d_gradient(op: Any, g: Any, saved: Mapping[str, Any], parents: Sequence
     """Gradient kernel of `Conv2d`."""
     needs = [parent is not None for parent in parents]
     x, weight = saved.get("x"), saved.get("weight")
-    if needs[0] and not needs[1] or x is None:
+    if (needs[0] and not needs[1]) or x is None:
         return None  # the kernel reads shapes from both arrays; the formulas keep only one of them here
     if weight is None:
         weight = np.zeros(saved["weight_shape"], x.dtype)  # dL/dx is not asked for: only the shape is read

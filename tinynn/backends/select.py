@@ -64,7 +64,9 @@ class use:
     def __enter__(self) -> str:
         return _active
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         _activate(self._before)
 
 
@@ -98,8 +100,8 @@ def activate_default() -> None:
 def numba_missing() -> None:
     """Fall back to the reference backend for good, and say so once."""
     dispatch.warn_once(
-        "Numba is not installed: large arrays are computed by NumPy, which is slower. pip install numba, or silence this with "
-        "tinynn.use('numpy').",
+        "Numba is not installed: large arrays are computed by NumPy, which is slower. pip install numba, or silence "
+        "this with tinynn.use('numpy').",
         UserWarning,
     )
     _activate("numpy")

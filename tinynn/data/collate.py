@@ -45,9 +45,7 @@ def default_collate(samples: Sequence[Any]) -> Any:
         return list(samples)
     if isinstance(first, Mapping):
         if any(set(s) != set(first) for s in samples):
-            raise ValueError(
-                f"default_collate: samples have different keys, {[list(s) for s in samples[:3]]} ..."
-            )
+            raise ValueError(f"default_collate: samples have different keys, {[list(s) for s in samples[:3]]} ...")
         return {key: default_collate([s[key] for s in samples]) for key in first}
     if isinstance(first, tuple | list):
         if any(len(s) != len(first) for s in samples):

@@ -203,7 +203,6 @@ def checked_indices(who: str, indices: Any, length: int) -> np.ndarray:
     outside = (array < -length) | (array >= length)
     if outside.any():
         raise IndexError(
-            f"{who}: index {array[outside][0]} is outside a data set of {length} samples ({outside.sum()} "
-            "such indices)"
+            f"{who}: index {array[outside][0]} is outside a data set of {length} samples ({outside.sum()} such indices)"
         )
     return np.where(array < 0, array + length, array).astype(np.int64)

@@ -87,9 +87,7 @@ class DataLoader:
             raise ValueError("DataLoader: a sampler sets the order itself; leave out shuffle=True")
         self.sampler: Any = sampler
         if sampler is None:
-            self.sampler = (
-                RandomSampler(self.dataset, seed=seed) if shuffle else SequentialSampler(self.dataset)
-            )
+            self.sampler = RandomSampler(self.dataset, seed=seed) if shuffle else SequentialSampler(self.dataset)
         if self.drop_last and hasattr(self.sampler, "__len__") and len(self) == 0:
             raise ValueError(
                 f"DataLoader: drop_last=True with batch_size={self.batch_size} leaves no batch of "
@@ -111,11 +109,7 @@ class DataLoader:
         return n // self.batch_size if self.drop_last else -(-n // self.batch_size)
 
     def __iter__(self) -> Iterator[Any]:
-        fetch = (
-            self._fetch_batch
-            if self.collate_fn is None and hasattr(self.dataset, "batch")
-            else self._fetch_items
-        )
+        fetch = self._fetch_batch if self.collate_fn is None and hasattr(self.dataset, "batch") else self._fetch_items
         return map(fetch, self._batches_of_indices())
 
     def _batches_of_indices(self) -> Iterator[np.ndarray | slice]:
@@ -145,9 +139,7 @@ class DataLoader:
 
     def __repr__(self) -> str:
         order = type(self.sampler).__name__
-        return (
-            f"DataLoader({self.dataset!r}, batch_size={self.batch_size}, {order}, drop_last={self.drop_last})"
-        )
+        return f"DataLoader({self.dataset!r}, batch_size={self.batch_size}, {order}, drop_last={self.drop_last})"
 
 
 class _RowsOfArray(Dataset):

@@ -73,9 +73,7 @@ class RandomSampler:
         n = len(data_source)
         if n == 0:
             raise ValueError("RandomSampler: there are no samples to draw from")
-        self.num_samples = (
-            n if num_samples is None else positive_integer("RandomSampler: num_samples", num_samples)
-        )
+        self.num_samples = n if num_samples is None else positive_integer("RandomSampler: num_samples", num_samples)
         if self.num_samples > n and not replacement:
             raise ValueError(
                 f"RandomSampler: num_samples={self.num_samples} is more than the {n} samples there are; "

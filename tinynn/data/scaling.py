@@ -82,9 +82,7 @@ class StandardScaler(Module):
         if data.dtype.kind not in "biuf":
             raise TypeError(f"StandardScaler.fit: x must hold real numbers, got dtype {data.dtype}")
         if data.ndim == 0 or data.shape[0] == 0:
-            raise ValueError(
-                f"StandardScaler.fit: x needs at least one sample, shape (n, ...), got shape {data.shape}"
-            )
+            raise ValueError(f"StandardScaler.fit: x needs at least one sample, shape (n, ...), got shape {data.shape}")
         dtype = data.dtype if data.dtype.kind == "f" else np.dtype(np.float64)
         # Sums of many float32 values lose digits, so the statistics are taken in float64.
         wide = data.astype(np.float64)
@@ -137,9 +135,7 @@ class StandardScaler(Module):
 
     def _statistics(self, x: Any, method: str) -> tuple[Tensor, Tensor]:
         if self.mean is None or self.scale is None:
-            raise RuntimeError(
-                f"StandardScaler.{method}: there are no statistics yet; call fit(x_train) first"
-            )
+            raise RuntimeError(f"StandardScaler.{method}: there are no statistics yet; call fit(x_train) first")
         features, shape = tuple(self.mean.shape), tuple(np.shape(x) if not isinstance(x, Tensor) else x.shape)
         if shape[max(0, len(shape) - len(features)) :] != features:
             raise ValueError(

@@ -196,9 +196,7 @@ def _counts(what: str, lengths: Sequence[int | float], n: int) -> list[int]:
         counts[wanted[k % len(wanted)]] += 1
     for value, count in zip(lengths, counts):
         if value > 0 and count == 0:
-            raise ValueError(
-                f"{what} {lengths} of {n} samples leave a part empty (sizes {counts}); use more samples"
-            )
+            raise ValueError(f"{what} {lengths} of {n} samples leave a part empty (sizes {counts}); use more samples")
     return counts
 
 

@@ -85,8 +85,7 @@ class _Watch:
             arrays = [getattr(x, "array", x) for x in inputs]
             names = (*op.inputs, *[op.inputs[-1]] * len(arrays))
             given = ", ".join(
-                f"{name} {describe(array)}"
-                + (f" (has {bad} already)" if (bad := self._trouble(array)) else "")
+                f"{name} {describe(array)}" + (f" (has {bad} already)" if (bad := self._trouble(array)) else "")
                 for name, array in zip(names, arrays, strict=False)
             )
             raise AnomalyError(
@@ -98,9 +97,7 @@ class _Watch:
         if trouble := self._trouble(getattr(gradient, "array", gradient)):
             op = node.op
             name = op.inputs[min(i, len(op.inputs) - 1)]
-            saved = ", ".join(
-                f"{key} {describe(getattr(a, 'array', a))}" for key, a in (node.saved or {}).items()
-            )
+            saved = ", ".join(f"{key} {describe(getattr(a, 'array', a))}" for key, a in (node.saved or {}).items())
             where = (
                 f"the operation was recorded at {node.made_at}"
                 if node.made_at
@@ -114,9 +111,7 @@ class _Watch:
 
     def assigned(self, tensor: Tensor, value: Any) -> None:
         if trouble := self._trouble(tensor.array):
-            raise AnomalyError(
-                f"assign_: {trouble} in the new value of {tensor.describe()}; at {graph.user_line()}"
-            )
+            raise AnomalyError(f"assign_: {trouble} in the new value of {tensor.describe()}; at {graph.user_line()}")
 
     def _trouble(self, array: Any) -> str:
         """``"2 nan, 1 inf"``, or an empty string."""

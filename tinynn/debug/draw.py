@@ -147,9 +147,7 @@ def _picture(nodes: list[Node], leaves: dict[Node, str], end: Node, path: Any) -
     axes.set_axis_off()
     axes.set_xlim(-0.6, width - 0.4)
     axes.set_ylim(-rows / 2 - 0.2, rows / 2 + 0.2)
-    joined: dict[
-        tuple[Node, Node], list[str]
-    ] = {}  # x * x has two edges between the same two nodes: one arrow
+    joined: dict[tuple[Node, Node], list[str]] = {}  # x * x has two edges between the same two nodes: one arrow
     for start, stop, name in _edges(nodes):
         joined.setdefault((start, stop), []).append(name)
     for (start, stop), labels in joined.items():

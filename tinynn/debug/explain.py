@@ -41,8 +41,7 @@ def explain(loss: Tensor, names: Any = None) -> str:
     """
     if loss.node is None:
         raise GraphError(
-            f"explain: {loss.describe()} does not depend on anything with requires_grad=True, "
-            "there is no graph"
+            f"explain: {loss.describe()} does not depend on anything with requires_grad=True, there is no graph"
         )
     order = reachable(loss.node)
     leaf_names = name_leaves(order, names)
@@ -56,9 +55,7 @@ def explain(loss: Tensor, names: Any = None) -> str:
         for _, parent in _differentiated(node):
             if parent in arrivals:
                 arrivals[parent] += 1
-        rows.append(
-            (called[node], type(node.op).__name__, str(node.shape), formulas or ["(nothing to pass on)"])
-        )
+        rows.append((called[node], type(node.op).__name__, str(node.shape), formulas or ["(nothing to pass on)"]))
 
     width, kinds, shapes = (max([len(row[k]) for row in rows], default=0) for k in range(3))
     kinds, shapes = max(kinds, 10), max(shapes, 6)
@@ -97,11 +94,7 @@ def name_leaves(nodes: list[Node], names: Any) -> dict[Node, str]:
 
 def _differentiated(node: Node) -> list[tuple[int, Node]]:
     """The inputs whose gradient formula will run."""
-    return [
-        (i, parent)
-        for i, parent in enumerate(node.parents)
-        if parent is not None and node.op.rules[i] is not None
-    ]
+    return [(i, parent) for i, parent in enumerate(node.parents) if parent is not None and node.op.rules[i] is not None]
 
 
 def _formula(node: Node, i: int) -> str:
@@ -138,9 +131,7 @@ def _leaves_line(leaf_names: dict[Node, str], arrivals: dict[Node, int]) -> str:
     parts = []
     for node, name in leaf_names.items():
         times = arrivals[node]
-        parts.append(
-            f"{name} {node.shape}" + (f", arriving from {times} places and added up" if times > 1 else "")
-        )
+        parts.append(f"{name} {node.shape}" + (f", arriving from {times} places and added up" if times > 1 else ""))
     return f"gradients end up in {len(parts)} lea{'f' if len(parts) == 1 else 'ves'}: {'; '.join(parts)}"
 
 

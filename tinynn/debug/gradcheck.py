@@ -148,9 +148,7 @@ class _Problem:
         ]
         self.rtol, self.atol, self.step = rtol, atol, step
         if not self.differentiable:
-            raise TypeError(
-                "gradcheck: no input is of floating-point numbers, there is nothing to differentiate"
-            )
+            raise TypeError("gradcheck: no input is of floating-point numbers, there is nothing to differentiate")
 
     def run(self, inputs: Sequence[Any]) -> list[Array]:
         """The values of the function."""
@@ -168,10 +166,7 @@ class _Problem:
             return [np.zeros(x.shape) for x in chosen]
         outs, seeds = zip(*pairs, strict=True)
         found = func.gradients(outs, chosen, seeds, allow_unused=True)
-        return [
-            np.zeros(x.shape) if g is None else np.asarray(g.array)
-            for x, g in zip(chosen, found, strict=True)
-        ]
+        return [np.zeros(x.shape) if g is None else np.asarray(g.array) for x, g in zip(chosen, found, strict=True)]
 
     def forward(self, i: int, v: Array) -> list[Array]:
         """J v, by forward accumulation."""
@@ -202,8 +197,7 @@ class _Problem:
             for k, (e, t) in enumerate(zip(expected, self.forward(i, v), strict=True)):
                 if e.shape != t.shape:
                     raise GradcheckError(
-                        f"forward mode, input {i}: the tangent of output {k} has shape {t.shape}, "
-                        f"the output {e.shape}"
+                        f"forward mode, input {i}: the tangent of output {k} has shape {t.shape}, the output {e.shape}"
                     )
                 wrong = ~self._close(e, t)
                 if wrong.any():

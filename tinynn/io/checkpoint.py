@@ -127,9 +127,7 @@ def load(path: str | os.PathLike[str]) -> Any:
     """
     name = os.fspath(path)
     if not os.path.exists(name):
-        raise FileNotFoundError(
-            f"cannot load {name!r}: there is no such file (working directory: {os.getcwd()})"
-        )
+        raise FileNotFoundError(f"cannot load {name!r}: there is no such file (working directory: {os.getcwd()})")
     if os.path.isdir(name):
         raise IsADirectoryError(f"cannot load {name!r}: it is a folder; name the file in it")
     arrays, metadata = _read(name)
@@ -137,9 +135,7 @@ def load(path: str | os.PathLike[str]) -> Any:
         return {key: Tensor(array) for key, array in arrays.items()}
     tree = metadata.get(TREE, "")
     if metadata.get(CRC) != f"{_checksum(tree, arrays):08x}":
-        raise CheckpointError(
-            f"{name!r} is damaged: its contents do not match its checksum; use an earlier copy"
-        )
+        raise CheckpointError(f"{name!r} is damaged: its contents do not match its checksum; use an earlier copy")
     return _Decoder(arrays).decode(json.loads(tree))
 
 
@@ -180,9 +176,7 @@ class _Encoder:
         pairs = []
         for key, entry in value.items():
             if not isinstance(key, str | int) or isinstance(key, bool):
-                raise TypeError(
-                    f"save: the key {key!r} in {place} is a {type(key).__name__}; use strings or integers"
-                )
+                raise TypeError(f"save: the key {key!r} in {place} is a {type(key).__name__}; use strings or integers")
             pairs.append([key, self.encode(entry, f"{place}[{key!r}]", (*path, str(key)), outside)])
         return ["dict", pairs]
 
@@ -261,9 +255,7 @@ def _checksum(tree: str, arrays: Mapping[str, np.ndarray]) -> int:
 
 def _checked_target(path: Any) -> str:
     if not isinstance(path, str | os.PathLike):
-        raise TypeError(
-            f"save: path must be a string or path-like, got {type(path).__name__}; call save(path, state)"
-        )
+        raise TypeError(f"save: path must be a string or path-like, got {type(path).__name__}; call save(path, state)")
     name = os.fspath(path)
     # Through a symbolic link, so that it stays one and points to the new contents.
     target = os.path.realpath(name)

@@ -4,8 +4,8 @@
 *columns*: L is short, or 1 (a matrix of features). The array is read as N rows of C * L columns, and the
 loops run along a row, so that neighbouring columns share a vector register.
 
-The two *streamed* loops do what the planes' loops do, and write past the caches. Rows are made of whole vector
-registers there.
+Where planes are made of whole vector registers, two *register* loops take the place of the plain ones. They
+can write past the caches.
 
 Each kernel works on a range of items, which threads can share. Reductions write one slot per chunk of rows,
 in float64; the slots are combined in ``normalization``.
@@ -19,7 +19,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from .simd import REGISTER_BYTES, drain, load, multiply_add, splat, stream
+from .simd import REGISTER_BYTES, drain, load, multiply_add, splat, store, stream
 
 __all__ = [
     "columns_dx",
@@ -32,10 +32,10 @@ __all__ = [
     "planes_moments",
     "planes_normalise",
     "planes_sums",
+    "register_dx",
+    "register_normalise",
     "row_moments",
     "row_sum",
-    "streamed_planes_dx",
-    "streamed_planes_normalise",
 ]
 
 Array = NDArray[Any]
@@ -159,10 +159,10 @@ def planes_normalise(
 
 
 @njit(cache=True, **LOOP)
-def streamed_planes_normalise(
-    first: int, last: int, x: Array, mean: Array, scale: Array, shift: Array, out: Array
+def register_normalise(
+    first: int, last: int, x: Array, mean: Array, scale: Array, shift: Array, out: Array, streaming: bool
 ) -> None:
-    """As ``planes_normalise``, for a large ``out`` of whole registers."""
+    """As ``planes_normalise``, for rows of whole registers."""
     flat_x, flat_out, width = x.reshape(-1), out.reshape(-1), np.uint64(x.shape[1])
     step, one = np.uint64(REGISTER_BYTES // x.itemsize), splat(x.dtype.type(1))
     for row in range(first, last):
@@ -170,8 +170,12 @@ def streamed_planes_normalise(
         m, a, b = splat(-mean[c]), splat(scale[c]), splat(shift[c])
         for j in range(start, start + width, step):
             d = multiply_add(load(flat_x, j), one, m)
-            stream(flat_out, j, multiply_add(d, a, b))
-    drain()
+            if streaming:
+                stream(flat_out, j, multiply_add(d, a, b))
+            else:
+                store(flat_out, j, multiply_add(d, a, b))
+    if streaming:
+        drain()
 
 
 @njit(cache=True, **REDUCE)
@@ -224,7 +228,7 @@ def planes_dx(
 
 
 @njit(cache=True, **LOOP)
-def streamed_planes_dx(
+def register_dx(
     first: int,
     last: int,
     g: Array,
@@ -234,8 +238,9 @@ def streamed_planes_dx(
     slope: Array,
     level: Array,
     dx: Array,
+    streaming: bool,
 ) -> None:
-    """As ``planes_dx``, for a large ``dx`` of whole registers."""
+    """As ``planes_dx``, for rows of whole registers."""
     flat_g, flat_x, flat_dx, width = g.reshape(-1), x.reshape(-1), dx.reshape(-1), np.uint64(x.shape[1])
     step, one = np.uint64(REGISTER_BYTES // x.itemsize), splat(x.dtype.type(1))
     for row in range(first, last):
@@ -243,8 +248,13 @@ def streamed_planes_dx(
         m, a, s, b = splat(-mean[c]), splat(scale[c]), splat(-slope[c]), splat(-level[c])
         for j in range(start, start + width, step):
             d = multiply_add(load(flat_x, j), one, m)
-            stream(flat_dx, j, multiply_add(load(flat_g, j), a, multiply_add(d, s, b)))
-    drain()
+            value = multiply_add(load(flat_g, j), a, multiply_add(d, s, b))
+            if streaming:
+                stream(flat_dx, j, value)
+            else:
+                store(flat_dx, j, value)
+    if streaming:
+        drain()
 
 
 @njit(cache=True, **LOOP, forceinline=True)

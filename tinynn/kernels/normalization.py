@@ -122,10 +122,13 @@ def batch_norm_forward(
         var, rstd, centre, scale, shift,
     )  # fmt: skip
     out = aligned_empty(x.shape, x.dtype)
-    normalise = loops.planes_normalise if columns < length else loops.columns_normalise
-    if columns < length and worth_streaming(out) and fits_registers(view):
-        normalise = loops.streamed_planes_normalise
-    share(normalise, len(view), 0.3 * x.size, view, centre, scale, shift, out.reshape(view.shape))
+    work = len(view), 0.3 * x.size, view, centre, scale, shift, out.reshape(view.shape)
+    if columns == length:
+        share(loops.columns_normalise, *work)
+    elif fits_registers(view):
+        share(loops.register_normalise, *work, worth_streaming(out))
+    else:
+        share(loops.planes_normalise, *work)
     return out, mean, var, rstd
 
 
@@ -160,10 +163,13 @@ def batch_norm_backward(
         centre, scale, slope, level,
     )  # fmt: skip
     dx = aligned_empty(x.shape, x.dtype)
-    spread = loops.planes_dx if columns < length else loops.columns_dx
-    if columns < length and worth_streaming(dx) and fits_registers(view):
-        spread = loops.streamed_planes_dx
-    share(spread, len(view), 0.3 * x.size, lines, view, centre, scale, slope, level, dx.reshape(view.shape))
+    work = len(view), 0.3 * x.size, lines, view, centre, scale, slope, level, dx.reshape(view.shape)
+    if columns == length:
+        share(loops.columns_dx, *work)
+    elif fits_registers(view):
+        share(loops.register_dx, *work, worth_streaming(dx))
+    else:
+        share(loops.planes_dx, *work)
     return dx, dweight, dbias
 
 

@@ -15,7 +15,6 @@ from __future__ import annotations
 from typing import Any
 
 import llvmlite.binding
-import numpy as np
 from llvmlite import ir
 from numba import config, types
 from numba.extending import intrinsic, models, register_model
@@ -46,13 +45,7 @@ _X86 = llvmlite.binding.get_process_triple().startswith(("x86_64", "i686", "i386
 
 
 def fits_registers(array: NDArray[Any], at_once: int = 1) -> bool:
-    """Whether loops can take an array's rows ``at_once`` whole registers at a time, and are compiled.
-
-    Examples
-    --------
-    >>> fits_registers(np.empty((2, 1023), np.float32))
-    False
-    """
+    """Whether loops can take an array's rows ``at_once`` whole registers at a time, and are compiled."""
     return array.shape[-1] * array.itemsize % (at_once * REGISTER_BYTES) == 0 and not config.DISABLE_JIT
 
 

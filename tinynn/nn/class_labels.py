@@ -74,9 +74,7 @@ def labels_of(name: str, target: Any, x: Any, places: tuple[int, ...], ignore_in
         )
     keep = not_equal(target, ignore_index)
     if labels.size and not getattr(keep, "array", keep).any():
-        raise ValueError(
-            f"{name}: every label is ignore_index = {ignore_index}; there is nothing to take a loss of"
-        )
+        raise ValueError(f"{name}: every label is ignore_index = {ignore_index}; there is nothing to take a loss of")
     return target, keep
 
 

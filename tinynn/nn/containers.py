@@ -30,8 +30,7 @@ class _Container(Module):
             self._layers[name] = value
         elif name in self.__dict__.get("_layers", ()):
             raise TypeError(
-                f"{type(self).__name__}.{name} is a submodule; it cannot be replaced by a "
-                f"{type(value).__name__}"
+                f"{type(self).__name__}.{name} is a submodule; it cannot be replaced by a {type(value).__name__}"
             )
         else:
             super().__setattr__(name, value)
@@ -50,11 +49,7 @@ class _Container(Module):
 
     def _checked(self, module: Any) -> Module:
         if not isinstance(module, Module):
-            hint = (
-                f"; write {module.__name__}()"
-                if isinstance(module, type) and issubclass(module, Module)
-                else ""
-            )
+            hint = f"; write {module.__name__}()" if isinstance(module, type) and issubclass(module, Module) else ""
             raise TypeError(f"{type(self).__name__} holds modules, not {module!r}{hint}")
         return module
 
@@ -278,9 +273,7 @@ class Flatten(Module):
                 raise IndexError(f"Flatten: {name}={dim} is no axis of an input of shape {shape}")
         first, last = self.start_dim % n, self.end_dim % n
         if first > last:
-            raise ValueError(
-                f"Flatten: start_dim={self.start_dim} comes after end_dim={self.end_dim} in shape {shape}"
-            )
+            raise ValueError(f"Flatten: start_dim={self.start_dim} comes after end_dim={self.end_dim} in shape {shape}")
         return reshape(x, (*shape[:first], math.prod(shape[first : last + 1]), *shape[last + 1 :]))
 
     def extra_repr(self) -> str:

@@ -78,13 +78,9 @@ class Conv2d(Module):
         self.dilation = pair("Conv2d: dilation", dilation, 1)
         self.padding = padding if isinstance(padding, str) else pair("Conv2d: padding", padding, 0)
         if isinstance(padding, str) and padding not in ("same", "valid"):
-            raise ValueError(
-                f"Conv2d: padding must be an integer, two of them, 'same' or 'valid', not {padding!r}"
-            )
+            raise ValueError(f"Conv2d: padding must be an integer, two of them, 'same' or 'valid', not {padding!r}")
         if padding == "same" and self.stride != (1, 1):
-            raise ValueError(
-                f"Conv2d: padding='same' needs stride 1, not {stride}; give the padding as a number"
-            )
+            raise ValueError(f"Conv2d: padding='same' needs stride 1, not {stride}; give the padding as a number")
         self.weight = Parameter(zeros(out_channels, in_channels // groups, *self.kernel_size, dtype=dtype))
         self.bias = Parameter(zeros(out_channels, dtype=dtype)) if bias else None
         self.reset_parameters(generator)
@@ -102,9 +98,7 @@ class Conv2d(Module):
 
     def extra_repr(self) -> str:
         """The settings, without those left at their defaults."""
-        text = (
-            f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"
-        )
+        text = f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"
         text += f", padding={self.padding!r}" if self.padding != (0, 0) else ""
         text += f", dilation={self.dilation}" if self.dilation != (1, 1) else ""
         text += f", groups={self.groups}" if self.groups != 1 else ""

@@ -59,8 +59,7 @@ class Embedding(Module):
         super().__init__()
         if num_embeddings < 1 or embedding_dim < 1:
             raise ValueError(
-                f"Embedding: num_embeddings={num_embeddings} and embedding_dim={embedding_dim} must be "
-                "positive"
+                f"Embedding: num_embeddings={num_embeddings} and embedding_dim={embedding_dim} must be positive"
             )
         if padding_idx is not None:
             if not -num_embeddings <= padding_idx < num_embeddings:

@@ -168,9 +168,7 @@ def batch_norm(
         check_dtype("batch_norm", x, value)
     if not training:
         if running_mean is None or running_var is None:
-            raise ValueError(
-                "batch_norm: evaluation needs running_mean and running_var; give them, or training=True"
-            )
+            raise ValueError("batch_norm: evaluation needs running_mean and running_var; give them, or training=True")
         scale = 1.0 / elementwise.sqrt(running_var + eps)
         scale = scale if weight is None else scale * weight
         shift = -running_mean * scale if bias is None else bias - running_mean * scale
@@ -251,9 +249,7 @@ def embedding(indices: Any, weight: Any, padding_idx: int | None = None) -> Any:
     tensor([[3., 4.],
             [1., 2.]])
     """
-    indices = (
-        indices if hasattr(indices, "dtype") else np.asarray(indices, None if np.size(indices) else np.intp)
-    )
+    indices = indices if hasattr(indices, "dtype") else np.asarray(indices, None if np.size(indices) else np.intp)
     if indices.dtype.kind not in "iu":
         raise TypeError(f"embedding: indices must be integers, not {indices.dtype}; use .to('int64')")
     raw = getattr(indices, "array", indices)
@@ -265,9 +261,7 @@ def embedding(indices: Any, weight: Any, padding_idx: int | None = None) -> Any:
     out = take(weight, indices, 0)
     if padding_idx is None:
         return out
-    return piecewise.where(
-        expand_dims(equal(indices, padding_idx), -1), piecewise.stop_gradient(out), out
-    )
+    return piecewise.where(expand_dims(equal(indices, padding_idx), -1), piecewise.stop_gradient(out), out)
 
 
 __all__ = [

@@ -48,9 +48,7 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
         slope = 0.01 if param is None else float(param)
         return math.sqrt(2.0 / (1.0 + slope * slope))
     if nonlinearity not in _GAINS:
-        raise ValueError(
-            f"calculate_gain: nonlinearity {nonlinearity!r} is not one of leaky_relu, {', '.join(_GAINS)}"
-        )
+        raise ValueError(f"calculate_gain: nonlinearity {nonlinearity!r} is not one of leaky_relu, {', '.join(_GAINS)}")
     return _GAINS[nonlinearity]
 
 
@@ -98,9 +96,7 @@ def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Generato
     return tensor.assign_(rand(tensor.shape, generator=generator, dtype=tensor.dtype) * (b - a) + a)
 
 
-def normal_(
-    tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Generator | None = None
-) -> Tensor:
+def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Generator | None = None) -> Tensor:
     """Normal numbers with the mean and standard deviation given.
 
     Examples
@@ -270,9 +266,7 @@ def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: Generator | None =
     True
     """
     if tensor.ndim < 2:
-        raise ValueError(
-            f"orthogonal_: a tensor with two axes or more is needed, not one of shape {tensor.shape}"
-        )
+        raise ValueError(f"orthogonal_: a tensor with two axes or more is needed, not one of shape {tensor.shape}")
     if not tensor.size:
         return tensor
     rows, columns = tensor.shape[0], tensor.size // tensor.shape[0]

@@ -57,9 +57,7 @@ class Linear(Module):
     ) -> None:
         super().__init__()
         if in_features < 0 or out_features < 0:
-            raise ValueError(
-                f"Linear: in_features={in_features} and out_features={out_features} must not be negative"
-            )
+            raise ValueError(f"Linear: in_features={in_features} and out_features={out_features} must not be negative")
         self.in_features, self.out_features = in_features, out_features
         self.weight = Parameter(zeros(out_features, in_features, dtype=dtype))
         self.bias = Parameter(zeros(out_features, dtype=dtype)) if bias else None
@@ -78,6 +76,4 @@ class Linear(Module):
 
     def extra_repr(self) -> str:
         """The settings."""
-        return (
-            f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
-        )
+        return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"

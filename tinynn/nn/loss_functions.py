@@ -67,9 +67,7 @@ def _shapes_differ(name: str, a: tuple[int, ...], b: tuple[int, ...]) -> str:
 def _reduced(name: str, losses: Any, reduction: str) -> Any:
     if reduction == "mean":
         if not losses.size:
-            raise ValueError(
-                f"{name}: the mean of no losses (shape {tuple(losses.shape)}); is the batch empty?"
-            )
+            raise ValueError(f"{name}: the mean of no losses (shape {tuple(losses.shape)}); is the batch empty?")
         return apply(_MEAN, losses)
     if reduction == "sum":
         return apply(_SUM, losses)
@@ -322,9 +320,7 @@ def cross_entropy(
     if target.dtype.kind == "f" and target.shape == input.shape:
         if ignore_index >= 0:
             raise ValueError("cross_entropy: ignore_index has no meaning where the target is probabilities")
-        losses = _soft_cross_entropy(
-            logits, _matched("cross_entropy", input, target), weight, label_smoothing
-        )
+        losses = _soft_cross_entropy(logits, _matched("cross_entropy", input, target), weight, label_smoothing)
         return _reduced("cross_entropy", reshape(losses, places), reduction)
     labels, keep = labels_of("cross_entropy", target, input, places, ignore_index)
     labels = labels if keep is None else where(keep, labels, 0)
@@ -350,9 +346,7 @@ def _soft_cross_entropy(logits: Any, target: Any, weight: Any, smoothing: float)
     return -sum(target * log_softmax(logits), axis=1)
 
 
-def nll_loss(
-    input: Any, target: Any, weight: Any = None, ignore_index: int = -100, reduction: str = "mean"
-) -> Any:
+def nll_loss(input: Any, target: Any, weight: Any = None, ignore_index: int = -100, reduction: str = "mean") -> Any:
     """-x[label] for log-probabilities x (``input``), such as `log_softmax` gives.
 
     Parameters and errors as in `cross_entropy`.
@@ -389,9 +383,7 @@ def _class_weight(name: str, weight: Any, rows: Any) -> Any:
     return weight
 
 
-def _reduced_classes(
-    name: str, losses: Any, factors: Any, keep: Any, places: tuple[int, ...], reduction: str
-) -> Any:
+def _reduced_classes(name: str, losses: Any, factors: Any, keep: Any, places: tuple[int, ...], reduction: str) -> Any:
     """Leave ignored rows out; the mean is over the weights of those that count."""
     if keep is not None:
         losses = where(keep, losses, 0.0)

@@ -49,12 +49,8 @@ class Module:
 
     # There is no __getattr__ here, on purpose: it would make every look-up of an attribute slower.
     training: bool = True
-    _persistent: Mapping[str, bool] = MappingProxyType(
-        {}
-    )  # the buffers' names, and whether state_dict() has them
-    _hooks: tuple[dict[int, Any], dict[int, Any]] | None = (
-        None  # before and after forward, once there are any
-    )
+    _persistent: Mapping[str, bool] = MappingProxyType({})  # the buffers' names, and whether state_dict() has them
+    _hooks: tuple[dict[int, Any], dict[int, Any]] | None = None  # before and after forward, once there are any
 
     def __init__(self) -> None:
         self.__dict__.update(training=True, _persistent={}, _hooks=None)
@@ -123,8 +119,7 @@ class Module:
                 )
             if name in self._persistent and not isinstance(value, Tensor):
                 raise TypeError(
-                    f"{type(self).__name__}.{name} is a buffer: a tensor or None, not a "
-                    f"{type(value).__name__}"
+                    f"{type(self).__name__}.{name} is a buffer: a tensor or None, not a {type(value).__name__}"
                 )
         object.__setattr__(self, name, value)
 
@@ -167,9 +162,7 @@ class Module:
             If the name is taken, empty, or has a dot.
         """
         if tensor is not None and not isinstance(tensor, Tensor):
-            raise TypeError(
-                f"register_buffer: {name!r} must be a tensor or None, not a {type(tensor).__name__}"
-            )
+            raise TypeError(f"register_buffer: {name!r} must be a tensor or None, not a {type(tensor).__name__}")
         if name not in self._persistent:
             self._check_free(name)
         self._buffer_names(name)[name] = persistent
@@ -261,9 +254,7 @@ class Module:
         """Buffers, each once."""
         return (buffer for _, buffer in self.named_buffers(recurse=recurse))
 
-    def _named(
-        self, own: Callable[[Module], Iterator[Any]], prefix: str, recurse: bool, unique: bool
-    ) -> Iterator[Any]:
+    def _named(self, own: Callable[[Module], Iterator[Any]], prefix: str, recurse: bool, unique: bool) -> Iterator[Any]:
         modules = self.named_modules(prefix, unique) if recurse else iter([(prefix, self)])
         seen: set[int] = set()
         for path, module in modules:

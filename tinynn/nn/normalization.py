@@ -37,9 +37,7 @@ class _BatchNorm(Module):
         if num_features < 1:
             raise ValueError(f"{name}: num_features must be positive, not {num_features}")
         if not eps >= 0.0 or not (momentum is None or 0.0 <= momentum <= 1.0):
-            raise ValueError(
-                f"{name}: eps={eps} must not be negative, and momentum={momentum} in [0, 1], or None"
-            )
+            raise ValueError(f"{name}: eps={eps} must not be negative, and momentum={momentum} in [0, 1], or None")
         self.num_features, self.eps, self.momentum = num_features, eps, momentum
         self.affine, self.track_running_stats = affine, track_running_stats
         self.weight = Parameter(ones(num_features, dtype=dtype)) if affine else None
@@ -51,11 +49,7 @@ class _BatchNorm(Module):
 
     def reset_running_stats(self) -> None:
         """Set the running mean to 0, the running variance to 1 and the number of batches to 0."""
-        if (
-            self.running_mean is not None
-            and self.running_var is not None
-            and self.num_batches_tracked is not None
-        ):
+        if self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None:
             self.running_mean.assign_(np.zeros(self.num_features))
             self.running_var.assign_(np.ones(self.num_features))
             self.num_batches_tracked.assign_(np.int64(0))
@@ -194,9 +188,7 @@ class LayerNorm(Module):
         super().__init__()
         shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
         if not shape or math.prod(shape) < 1:
-            raise ValueError(
-                f"LayerNorm: normalized_shape must have positive lengths, not {normalized_shape!r}"
-            )
+            raise ValueError(f"LayerNorm: normalized_shape must have positive lengths, not {normalized_shape!r}")
         self.normalized_shape, self.eps, self.elementwise_affine = shape, eps, elementwise_affine
         self.weight = Parameter(ones(shape, dtype=dtype)) if elementwise_affine else None
         self.bias = Parameter(zeros(shape, dtype=dtype)) if elementwise_affine and bias else None

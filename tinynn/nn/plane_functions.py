@@ -18,8 +18,7 @@ def pair(name: str, value: int | tuple[int, int], least: int) -> Pair:
     both = (value, value) if isinstance(value, (int, np.integer)) else tuple(value)
     if len(both) != 2 or not all(isinstance(n, (int, np.integer)) and n >= least for n in both):
         raise ValueError(
-            f"{name} must be an integer of at least {least}, or two of them for height and width, not "
-            f"{value!r}"
+            f"{name} must be an integer of at least {least}, or two of them for height and width, not {value!r}"
         )
     return int(both[0]), int(both[1])
 
@@ -28,8 +27,7 @@ def _batched(name: str, x: Any) -> Any:
     """(C, H, W) as a batch of one."""
     if len(x.shape) not in (3, 4):
         raise ValueError(
-            f"{name}: the input must be (N, C, H, W), or (C, H, W) for one sample, but has shape "
-            f"{tuple(x.shape)}"
+            f"{name}: the input must be (N, C, H, W), or (C, H, W) for one sample, but has shape {tuple(x.shape)}"
         )
     return x if len(x.shape) == 4 else expand_dims(x, 0)
 
@@ -100,9 +98,7 @@ def _named_padding(x: Any, name: str, kernel: Any, stride: Pair, dilation: Pair)
     return x, (height // 2, width // 2)
 
 
-def max_pool2d(
-    x: Any, kernel_size: int | Pair, stride: int | Pair | None = None, padding: int | Pair = 0
-) -> Any:
+def max_pool2d(x: Any, kernel_size: int | Pair, stride: int | Pair | None = None, padding: int | Pair = 0) -> Any:
     """The largest element under each place of a window; at a tie the first one gets the gradient.
 
     Parameters
@@ -130,9 +126,7 @@ def max_pool2d(
     return _unbatched(convolution.max_pool2d(_batched("max_pool2d", x), window, steps, border), x)
 
 
-def avg_pool2d(
-    x: Any, kernel_size: int | Pair, stride: int | Pair | None = None, padding: int | Pair = 0
-) -> Any:
+def avg_pool2d(x: Any, kernel_size: int | Pair, stride: int | Pair | None = None, padding: int | Pair = 0) -> Any:
     """The mean under each place of a window; a border of zeros counts. Parameters as in `max_pool2d`.
 
     Examples

@@ -11,9 +11,7 @@ from tinynn.tensor import Tensor
 class _Pool2d(Module):
     """The settings that the pooling layers have in common."""
 
-    def __init__(
-        self, kernel_size: int | Pair, stride: int | Pair | None = None, padding: int | Pair = 0
-    ) -> None:
+    def __init__(self, kernel_size: int | Pair, stride: int | Pair | None = None, padding: int | Pair = 0) -> None:
         super().__init__()
         name = type(self).__name__
         self.kernel_size = pair(f"{name}: kernel_size", kernel_size, 1)

@@ -38,9 +38,7 @@ def load(own: Mapping[str, Tensor], state: Any, strict: bool, owner: str) -> Inc
     if problems or wrong:
         hint = "\nTo leave names that differ alone, use strict=False." if problems else ""
         lines = "\n  ".join(problems + wrong)
-        raise ValueError(
-            f"load_state_dict: the state does not fit this {owner}; nothing was changed.\n  {lines}{hint}"
-        )
+        raise ValueError(f"load_state_dict: the state does not fit this {owner}; nothing was changed.\n  {lines}{hint}")
     for name, value in values.items():
         own[name].assign_(value)
     return IncompatibleKeys(missing, unexpected)

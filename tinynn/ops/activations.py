@@ -154,7 +154,7 @@ def elu(x: Any, alpha: float = 1.0) -> Any:
 
 
 def selu(x: Any) -> Any:
-    """scale times elu(x, alpha) with the constants that keep mean 0 and variance 1 (Klambauer et al., arXiv:1706.02515).
+    """scale times elu(x, alpha), with constants that keep mean 0 and variance 1 (Klambauer et al., arXiv:1706.02515).
 
     Examples
     --------

@@ -77,7 +77,7 @@ class Conv2d(Op):
 
 
 class MaxPool2d(Op):
-    """out[n, c, i, j] = the largest x under the window;   its cotangent goes to the first element that is the largest"""
+    """out[n, c, i, j] = the largest x under the window;   its cotangent goes to the first element that is it"""
 
     derived = ("index",)  # where in the plane the largest stands: a constant for small changes of x
 
@@ -188,8 +188,8 @@ def conv2d(
         )
     if groups < 1 or weight.shape[0] % groups or x.shape[1] != weight.shape[1] * groups:
         raise ValueError(
-            f"conv2d: x has {x.shape[1]} channels, but weight of shape {tuple(weight.shape)} with groups={groups} needs "
-            f"{weight.shape[1] * groups} (and out_channels divisible by groups)"
+            f"conv2d: x has {x.shape[1]} channels, but weight of shape {tuple(weight.shape)} with groups={groups} "
+            f"needs {weight.shape[1] * groups} (and out_channels divisible by groups)"
         )
     if x.dtype != weight.dtype:
         raise TypeError(
@@ -198,7 +198,10 @@ def conv2d(
         )
     size = tuple(n + 2 * p for n, p in zip(x.shape[2:], padding, strict=True))
     if min(out_size(size, weight.shape[2:], stride, dilation)) < 1:
-        raise ValueError(f"conv2d: a kernel of {tuple(weight.shape[2:])} (dilation {dilation}) is larger than the padded plane {size}")
+        raise ValueError(
+            f"conv2d: a kernel of {tuple(weight.shape[2:])} (dilation {dilation}) is larger than the padded plane "
+            f"{size}"
+        )
     return apply(Conv2d(stride, padding, dilation, groups), x, weight, bias)
 
 
@@ -241,9 +244,13 @@ def _check_pool(name: str, shape: Shape, kernel: Pair, stride: Pair, padding: Pa
     if len(shape) != 4:
         raise ValueError(f"{name}: x must be (samples, channels, height, width), but has shape {tuple(shape)}")
     if min(*kernel, *stride) < 1 or min(padding) < 0:
-        raise ValueError(f"{name}: kernel {kernel} and stride {stride} must be 1 or more, padding {padding} not negative")
+        raise ValueError(
+            f"{name}: kernel {kernel} and stride {stride} must be 1 or more, padding {padding} not negative"
+        )
     if any(2 * p > k for p, k in zip(padding, kernel, strict=True)):
-        raise ValueError(f"{name}: padding {padding} is more than half of the kernel {kernel}: a window could lie outside")
+        raise ValueError(
+            f"{name}: padding {padding} is more than half of the kernel {kernel}: a window could lie outside"
+        )
     size = tuple(n + 2 * p for n, p in zip(shape[2:], padding, strict=True))
     if min(out_size(size, kernel, stride)) < 1:
         raise ValueError(f"{name}: a window of {kernel} is larger than the padded plane {size}")

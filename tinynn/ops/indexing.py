@@ -97,7 +97,9 @@ def _fill(pattern: tuple[Index, ...], indices: Any) -> tuple[Index, ...]:
 
 
 def _is_basic(part: Index) -> bool:
-    return part is None or part is Ellipsis or isinstance(part, (slice, int, np.integer)) and not isinstance(part, bool)
+    return (
+        part is None or part is Ellipsis or (isinstance(part, (slice, int, np.integer)) and not isinstance(part, bool))
+    )
 
 
 def getitem(x: Any, index: Index) -> Any:
@@ -131,7 +133,9 @@ def _index_array(part: Index) -> Any:
         if array.size == 0:
             array = array.astype(np.intp)
     if array.dtype.kind not in "iub":
-        raise IndexError(f"indices must be integers or bools, not {array.dtype}; to round a float tensor use .to('int64')")
+        raise IndexError(
+            f"indices must be integers or bools, not {array.dtype}; to round a float tensor use .to('int64')"
+        )
     return part if hasattr(part, "node") else array
 
 
@@ -164,11 +168,15 @@ def take_along_axis(x: Any, indices: Any, axis: int) -> Any:
     indices = _index_array(indices)
     axis = normalize_axis(axis, len(x.shape))
     if len(indices.shape) != len(x.shape):
-        raise ValueError(f"take_along_axis: indices of shape {tuple(indices.shape)} must have as many axes as x of shape {tuple(x.shape)}")
+        raise ValueError(
+            f"take_along_axis: indices of shape {tuple(indices.shape)} must have as many axes as x of shape "
+            f"{tuple(x.shape)}"
+        )
     for i, (n, m) in enumerate(zip(x.shape, indices.shape, strict=True)):
         if i != axis and n != m:
             raise ValueError(
-                f"take_along_axis: x of shape {tuple(x.shape)} and indices of shape {tuple(indices.shape)} differ in axis {i}"
+                f"take_along_axis: x of shape {tuple(x.shape)} and indices of shape {tuple(indices.shape)} differ in "
+                f"axis {i}"
             )
     return apply(Gather((_ARRAY,) * len(x.shape)), x, *_grid(indices, axis))
 
@@ -176,7 +184,9 @@ def take_along_axis(x: Any, indices: Any, axis: int) -> Any:
 def _grid(indices: Any, axis: int) -> list[Any]:
     """The other axes' positions, shaped so that they broadcast against ``indices``."""
     ndim = len(indices.shape)
-    places: list[Any] = [np.arange(n).reshape([-1 if j == i else 1 for j in range(ndim)]) for i, n in enumerate(indices.shape)]
+    places: list[Any] = [
+        np.arange(n).reshape([-1 if j == i else 1 for j in range(ndim)]) for i, n in enumerate(indices.shape)
+    ]
     places[axis] = indices
     return places
 
@@ -193,7 +203,9 @@ def scatter_add(x: Any, index: Index, values: Any) -> Any:
     tensor([1., 0., 5.])
     """
     parts = index if isinstance(index, tuple) else (index,)
-    picked = np.empty(tuple(x.shape), bool)[tuple(np.asarray(getattr(p, "array", p)) if not _is_basic(p) else p for p in parts)]
+    picked = np.empty(tuple(x.shape), bool)[
+        tuple(np.asarray(getattr(p, "array", p)) if not _is_basic(p) else p for p in parts)
+    ]
     values = values if hasattr(values, "shape") else np.asarray(values)
     if tuple(values.shape) != picked.shape:
         values = broadcast_to(values, picked.shape)

@@ -6,6 +6,7 @@ As in `tinynn.ops.shape`, all of them are linear, and each gradient is the oppos
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -138,7 +139,9 @@ def stack(xs: Sequence[Any], axis: int = 0) -> Any:
         raise ValueError("stack: there is nothing to stack, the list is empty")
     for i, x in enumerate(xs):
         if tuple(x.shape) != tuple(xs[0].shape):
-            raise ValueError(f"stack: input {i} has shape {tuple(x.shape)}, input 0 has {tuple(xs[0].shape)}; they must agree")
+            raise ValueError(
+                f"stack: input {i} has shape {tuple(x.shape)}, input 0 has {tuple(xs[0].shape)}; they must agree"
+            )
     return concatenate([expand_dims(x, axis) for x in xs], normalize_axis(axis, len(xs[0].shape) + 1))
 
 
@@ -161,7 +164,7 @@ def split(x: Any, sections: int | Sequence[int], axis: int = 0) -> list[Any]:
         places = [int(i) for i in sections]
     bounds = [0, *places, n]
     whole = (slice(None),) * axis
-    return [x[(*whole, slice(i, j))] for i, j in zip(bounds[:-1], bounds[1:], strict=True)]
+    return [x[(*whole, slice(i, j))] for i, j in pairwise(bounds)]
 
 
 def pad(x: Any, pad_width: Any, value: float = 0.0) -> Any:

@@ -133,7 +133,9 @@ def matmul(a: Any, b: Any) -> Any:
     """
     a, b = _with_shape(a), _with_shape(b)
     if not a.shape or not b.shape:
-        raise ValueError(f"matmul: inputs of shape {tuple(a.shape)} and {tuple(b.shape)}; use * for products with a number")
+        raise ValueError(
+            f"matmul: inputs of shape {tuple(a.shape)} and {tuple(b.shape)}; use * for products with a number"
+        )
     if len(a.shape) > 1 and len(b.shape) > 1:
         return apply(_MATMUL, a, b)
     rows = expand_dims(a, 0) if len(a.shape) == 1 else a
@@ -289,7 +291,9 @@ def _parse(subscripts: str, operands: tuple[Any, ...]) -> tuple[list[str], str]:
             raise ValueError(f"einsum: {letters!r} in {subscripts!r} does not fit operand {k} of shape {shape}")
         for letter, n in zip(letters, shape, strict=True):
             if lengths.setdefault(letter, n) != n:
-                raise ValueError(f"einsum: {letter!r} in {subscripts!r} stands for lengths {lengths[letter]} and {n} (operand {k})")
+                raise ValueError(
+                    f"einsum: {letter!r} in {subscripts!r} stands for lengths {lengths[letter]} and {n} (operand {k})"
+                )
     for letter in out:
         if letter not in lengths or out.count(letter) > 1:
             raise ValueError(f"einsum: {letter!r} in the output of {subscripts!r} is not in an input, or stands twice")

@@ -155,7 +155,9 @@ class SoftmaxCrossEntropy(Op):
         return g * softmax - apply(Scatter((_ARRAY, _ARRAY), n), reshape(g, (-1,)), rows, labels)
 
 
-def layer_norm(x: Any, normalized_shape: tuple[int, ...], weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
+def layer_norm(
+    x: Any, normalized_shape: tuple[int, ...], weight: Any = None, bias: Any = None, eps: float = 1e-5
+) -> Any:
     """(x - mean)/sqrt(var + eps) * weight + bias over the last axes, which have ``normalized_shape``.
 
     Examples

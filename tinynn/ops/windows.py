@@ -63,9 +63,7 @@ class OverlapAdd(Op):
 
 def out_size(size: Any, kernel: Pair, stride: Pair, dilation: Pair = (1, 1)) -> Pair:
     """How many places a window has along each axis: floor((n - dilation (kernel - 1) - 1)/stride) + 1."""
-    height, width = (
-        (n - d * (k - 1) - 1) // s + 1 for n, k, s, d in zip(size, kernel, stride, dilation, strict=True)
-    )
+    height, width = ((n - d * (k - 1) - 1) // s + 1 for n, k, s, d in zip(size, kernel, stride, dilation, strict=True))
     return height, width
 
 
@@ -99,5 +97,7 @@ def windows(x: Any, kernel: Pair, stride: Pair = (1, 1), dilation: Pair = (1, 1)
     if min(*kernel, *stride, *dilation) < 1:
         raise ValueError(f"windows: kernel {kernel}, stride {stride} and dilation {dilation} must be 1 or more")
     if min(out_size(x.shape[-2:], kernel, stride, dilation)) < 1:
-        raise ValueError(f"windows: a window of {kernel} (dilation {dilation}) is larger than the plane {tuple(x.shape[-2:])}")
+        raise ValueError(
+            f"windows: a window of {kernel} (dilation {dilation}) is larger than the plane {tuple(x.shape[-2:])}"
+        )
     return apply(Windows(kernel, stride, dilation), x)

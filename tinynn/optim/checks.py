@@ -60,17 +60,12 @@ def check_betas(owner: str, betas: Any) -> None:
 def as_groups(owner: str, params: Any) -> list[dict[str, Any]]:
     """The argument ``params`` of an optimizer as a list of group dicts, still to be checked."""
     if isinstance(params, Tensor):
-        raise TypeError(
-            f"{owner}: params must be an iterable of tensors; for a single tensor pass a list, [tensor]"
-        )
+        raise TypeError(f"{owner}: params must be an iterable of tensors; for a single tensor pass a list, [tensor]")
     if hasattr(params, "parameters"):
-        raise TypeError(
-            f"{owner}: params is a {type(params).__name__}; pass its parameters, model.parameters()"
-        )
+        raise TypeError(f"{owner}: params is a {type(params).__name__}; pass its parameters, model.parameters()")
     if isinstance(params, (str, bytes, dict)) or not isinstance(params, Iterable):
         raise TypeError(
-            f"{owner}: params must be an iterable of tensors or a list of group dicts, got a "
-            f"{type(params).__name__}"
+            f"{owner}: params must be an iterable of tensors or a list of group dicts, got a {type(params).__name__}"
         )
     given = list(params)
     if not given:
@@ -101,9 +96,7 @@ def checked_group(owner: str, group: Any, taken: set[Tensor]) -> dict[str, Any]:
     for i, (name, p) in enumerate(zip(names, tensors, strict=True)):
         label = f"parameter {i}" if name is None else f"parameter {name!r}"
         if not isinstance(p, Tensor):
-            raise TypeError(
-                f"{owner}: {label} is a {type(p).__name__}, not a tensor; make it with nn.Parameter(...)"
-            )
+            raise TypeError(f"{owner}: {label} is a {type(p).__name__}, not a tensor; make it with nn.Parameter(...)")
         if p.node is not None and not p.is_leaf:
             raise ValueError(
                 f"{owner}: {label}, {p.describe()}, is the result of {type(p.node.op).__name__}. "
@@ -115,9 +108,7 @@ def checked_group(owner: str, group: Any, taken: set[Tensor]) -> dict[str, Any]:
                 "on it, or leave frozen parameters out: [p for p in model.parameters() if p.requires_grad]"
             )
         if p in seen:
-            raise ValueError(
-                f"{owner}: {label}, {p.describe()}, is given twice; it would be updated twice in a step"
-            )
+            raise ValueError(f"{owner}: {label}, {p.describe()}, is given twice; it would be updated twice in a step")
         seen.add(p)
     checked = {**group, "params": tensors}
     if any(name is not None for name in names):

@@ -85,9 +85,7 @@ class LBFGS(Optimizer):
         for name in ("max_iter", "max_eval", "history_size"):
             check_count("LBFGS", name, group[name], least=1)
         if group["line_search_fn"] not in (None, "strong_wolfe"):
-            raise ValueError(
-                f"LBFGS: line_search_fn must be 'strong_wolfe' or None, got {group['line_search_fn']!r}"
-            )
+            raise ValueError(f"LBFGS: line_search_fn must be 'strong_wolfe' or None, got {group['line_search_fn']!r}")
 
     def add_param_group(self, group: dict[str, Any]) -> None:
         """Set the parameters; there can be one group only, because all of them move along one direction."""
@@ -122,11 +120,7 @@ class LBFGS(Optimizer):
         first_loss = self._evaluate(closure)
         loss, g = float(first_loss), self._flat_gradient()
         evaluations, moved = 1, 0
-        while (
-            _largest(g) > group["tolerance_grad"]
-            and moved < group["max_iter"]
-            and evaluations < group["max_eval"]
-        ):
+        while _largest(g) > group["tolerance_grad"] and moved < group["max_iter"] and evaluations < group["max_eval"]:
             moved += 1
             first = memory.get("step", 0) == 0
             d = self._direction(g, memory, group["history_size"])
@@ -176,9 +170,7 @@ class LBFGS(Optimizer):
             d = d + (weight - float(y @ d) / float(y @ s)) * s
         return d
 
-    def _move(
-        self, closure: Closure, d: Any, t: float, start: Point, last: bool
-    ) -> tuple[float, float, Any, int]:
+    def _move(self, closure: Closure, d: Any, t: float, start: Point, last: bool) -> tuple[float, float, Any, int]:
         """Go along ``d``: the step length, the loss and the gradient there, and the number of evaluations."""
         group = self.param_groups[0]
         x = self._flat_values()
@@ -246,8 +238,7 @@ class LBFGS(Optimizer):
             for v in vectors:
                 if tuple(v.shape) != (size,):
                     raise ValueError(
-                        f"{where}: {name} has vectors of shape {tuple(v.shape)}, the parameters make "
-                        f"{(size,)}"
+                        f"{where}: {name} has vectors of shape {tuple(v.shape)}, the parameters make {(size,)}"
                     )
             copies = [Tensor(v.array.astype(dtype)) for v in vectors]
             loaded[name] = copies if isinstance(value, (list, tuple)) else copies[0]

@@ -115,13 +115,9 @@ class Optimizer(ABC):
         """
         owner = type(self).__name__
         if not isinstance(state_dict, Mapping) or not {"state", "param_groups"} <= set(state_dict):
-            raise ValueError(
-                f"{owner}.load_state_dict: expected a dict with the keys 'state' and 'param_groups'"
-            )
+            raise ValueError(f"{owner}.load_state_dict: expected a dict with the keys 'state' and 'param_groups'")
         given = state_dict["param_groups"]
-        sizes, own_sizes = (
-            [len(group["params"]) for group in groups] for groups in (given, self.param_groups)
-        )
+        sizes, own_sizes = ([len(group["params"]) for group in groups] for groups in (given, self.param_groups))
         if sizes != own_sizes:
             raise ValueError(
                 f"{owner}.load_state_dict: the saved groups hold {sizes} parameters, the optimizer's "
@@ -131,9 +127,7 @@ class Optimizer(ABC):
         place: dict[Any, Tensor] = {}
         for i, (old, new) in enumerate(zip(self.param_groups, given, strict=True)):
             if missing := [name for name in self.defaults if name not in new and name not in _OURS]:
-                raise ValueError(
-                    f"{owner}.load_state_dict: group {i} lacks {missing}; is it of another optimizer?"
-                )
+                raise ValueError(f"{owner}.load_state_dict: group {i} lacks {missing}; is it of another optimizer?")
             complete = {**old, **new, "params": old["params"]}
             self.check(complete)
             groups.append(complete)
@@ -163,9 +157,7 @@ class Optimizer(ABC):
                 array = getattr(entry[name], "array", None)
                 array = np.asarray(entry[name]) if array is None else array
                 if tuple(array.shape) != p.shape:
-                    raise ValueError(
-                        f"{where}: {name} has shape {tuple(array.shape)}, but the parameter has {p.shape}"
-                    )
+                    raise ValueError(f"{where}: {name} has shape {tuple(array.shape)}, but the parameter has {p.shape}")
                 loaded[name] = Tensor(convert.like(array, p.array))
         return loaded
 
@@ -318,9 +310,7 @@ class FormulaOptimizer(Optimizer):
 class _Recorded:
     """Parameters of a group that share the numbers of their formula, as they were recorded."""
 
-    def __init__(
-        self, group: dict[str, Any], rule: Rule, scalars: list[Tensor], states: list[dict[str, Any]]
-    ) -> None:
+    def __init__(self, group: dict[str, Any], rule: Rule, scalars: list[Tensor], states: list[dict[str, Any]]) -> None:
         self.group = group
         self.rule = rule
         self.scalars = scalars  # tensors without axes, in the order of rule.scalars

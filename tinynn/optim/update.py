@@ -79,9 +79,7 @@ class GroupUpdate:
                 packs.setdefault((p.dtype, kept["step"]), []).append(p)
             else:
                 self.units.append(Single(p, rule, kept, self.where))
-        self.units += [
-            Pack(members, rule, [state[p] for p in members], self.where) for members in packs.values()
-        ]
+        self.units += [Pack(members, rule, [state[p] for p in members], self.where) for members in packs.values()]
         self._rule, self._state, self._absent = rule, state, absent
 
 
@@ -206,9 +204,7 @@ def run_in_blocks(rule: Rule, targets: list[Any], g: Any, numbers: tuple[float, 
             part[...] = value
 
 
-def on_tensors(
-    p: Tensor, rule: Rule, state: dict[str, Any], scalars: Sequence[Tensor]
-) -> list[tuple[Tensor, Tensor]]:
+def on_tensors(p: Tensor, rule: Rule, state: dict[str, Any], scalars: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:
     """Run the formula on Tensors, where an observer sees it: what is to be assigned, and the new values."""
     moments = [state[name] for name in rule.state]
     with no_grad():

@@ -70,13 +70,9 @@ class G5:
         _check_radial(self)
         name = type(self).__name__
         if not isinstance(self.neighbors, tuple) or len(self.neighbors) != 2:
-            raise ValueError(
-                f"{name}: neighbors is a pair of species such as ('O', 'Pd'), got {self.neighbors!r}"
-            )
+            raise ValueError(f"{name}: neighbors is a pair of species such as ('O', 'Pd'), got {self.neighbors!r}")
         if not (math.isfinite(self.zeta) and self.zeta >= 1.0):
-            raise ValueError(
-                f"{name}: zeta must be at least 1 (below, the slope is infinite), got {self.zeta}"
-            )
+            raise ValueError(f"{name}: zeta must be at least 1 (below, the slope is infinite), got {self.zeta}")
         if self.lambda_ not in (-1, 1):
             raise ValueError(f"{name}: lambda_ must be 1 or -1, got {self.lambda_}")
 

@@ -60,9 +60,7 @@ def images(cell: ArrayLike | None, pbc: Any, cutoff: float) -> Images:
         return Images(np.eye(3), np.zeros((3, 3)), np.zeros((1, 3)))
     vectors = np.array(cell, np.float64)
     if vectors.shape != (3, 3):
-        raise ValueError(
-            f"cell must be three lattice vectors as rows, shape (3, 3), got shape {vectors.shape}"
-        )
+        raise ValueError(f"cell must be three lattice vectors as rows, shape (3, 3), got shape {vectors.shape}")
     periodic = np.broadcast_to(np.asarray(pbc, bool), (3,))
     # A missing vector of an open axis may point anywhere out of the plane of the others.
     for axis in np.flatnonzero(~periodic & ~vectors.any(axis=1)):
@@ -70,21 +68,15 @@ def images(cell: ArrayLike | None, pbc: Any, cutoff: float) -> Images:
         vectors[axis] = np.cross(*others) if np.cross(*others).any() else np.eye(3)[axis]
     volume = abs(np.linalg.det(vectors))
     if not np.isfinite(volume) or volume < 1e-8:
-        raise ValueError(
-            f"cell: the lattice vectors\n{vectors}\nspan a volume of {volume:g}; they must be independent"
-        )
+        raise ValueError(f"cell: the lattice vectors\n{vectors}\nspan a volume of {volume:g}; they must be independent")
     inverse = np.linalg.inv(vectors)
     heights = 1.0 / np.linalg.norm(inverse, axis=0)
     reach = np.where(periodic, np.floor(cutoff / heights + 0.5), 0).astype(int)
-    steps = np.array(
-        sorted(product(*[range(-n, n + 1) for n in reach]), key=lambda n: np.abs(n).sum()), np.float64
-    )
+    steps = np.array(sorted(product(*[range(-n, n + 1) for n in reach]), key=lambda n: np.abs(n).sum()), np.float64)
     return Images(vectors, inverse * periodic, steps @ vectors)
 
 
-def neighbors(
-    i: int, positions: Array, lattice: Images, cutoff: float
-) -> tuple[NDArray[np.int64], Array, Array]:
+def neighbors(i: int, positions: Array, lattice: Images, cutoff: float) -> tuple[NDArray[np.int64], Array, Array]:
     """List all images of all atoms within ``cutoff`` of atom ``i``: indices, r_j - r_i, distances.
 
     Examples

@@ -69,17 +69,13 @@ def gaussian(f: Any, cutoff_function: Any, r: Array) -> tuple[Array, Array]:
     return e * fc, e * (slope - 2.0 * f.eta * (r - f.shift) * fc)
 
 
-def _radial(
-    f: Any, cutoff_function: Any, vectors: Array, distances: Array, chosen: Array
-) -> tuple[float, Array]:
+def _radial(f: Any, cutoff_function: Any, vectors: Array, distances: Array, chosen: Array) -> tuple[float, Array]:
     """Value, and its derivative by the position of every neighbour."""
     R, dR = gaussian(f, cutoff_function, distances)
     return float((R * chosen).sum()), (dR * chosen / distances)[:, None] * vectors
 
 
-def _angular(
-    f: Any, cutoff_function: Any, vectors: Array, distances: Array, kinds: list[Any]
-) -> tuple[float, Array]:
+def _angular(f: Any, cutoff_function: Any, vectors: Array, distances: Array, kinds: list[Any]) -> tuple[float, Array]:
     """Value, and its derivative by the position of every neighbour."""
     j, k = np.triu_indices(len(distances), 1)
     a, b = f.neighbors

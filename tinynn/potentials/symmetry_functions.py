@@ -181,12 +181,8 @@ class SymmetryFunctions:
     ) -> tuple[Array, Array | None]:
         x = np.ascontiguousarray(positions, np.float64)
         if x.ndim != 3 or x.shape[2] != 3:
-            raise ValueError(
-                f"positions must have shape (n, atoms, 3), got {x.shape}; for one: positions[None]"
-            )
-        frozen = np.ascontiguousarray(
-            np.zeros((0, 3)) if frozen_positions is None else frozen_positions, np.float64
-        )
+            raise ValueError(f"positions must have shape (n, atoms, 3), got {x.shape}; for one: positions[None]")
+        frozen = np.ascontiguousarray(np.zeros((0, 3)) if frozen_positions is None else frozen_positions, np.float64)
         if frozen.ndim != 2 or frozen.shape[1] != 3:
             raise ValueError(f"frozen_positions must have shape (atoms, 3), got {frozen.shape}")
         for name, labels, count in (
@@ -199,9 +195,7 @@ class SymmetryFunctions:
             raise ValueError("positions must be finite; NaN or infinity was found")
         chosen = np.arange(x.shape[1]) if centers is None else np.asarray(centers, np.int64).reshape(-1)
         if chosen.size and not (chosen.min() >= 0 and chosen.max() < x.shape[1]):
-            raise ValueError(
-                f"centers must be indices of the {x.shape[1]} moving atoms, got {chosen.tolist()}"
-            )
+            raise ValueError(f"centers must be indices of the {x.shape[1]} moving atoms, got {chosen.tolist()}")
         lattice = images(cell, pbc, self.cutoff)
         labels = [*species, *frozen_species]
         if backend not in (None, "numba", "numpy"):
@@ -219,9 +213,7 @@ class SymmetryFunctions:
 
         number = {name: i for i, name in enumerate(self.species)}
         kinds = np.array([number.get(label, -1) for label in labels], np.int64)
-        seen = np.flatnonzero(
-            kinds[x.shape[1] :] >= 0
-        )  # frozen atoms that no function names need not be looked at
+        seen = np.flatnonzero(kinds[x.shape[1] :] >= 0)  # frozen atoms that no function names need not be looked at
         frozen, kinds = frozen[seen], np.concatenate([kinds[: x.shape[1]], kinds[x.shape[1] :][seen]])
         room, where = kernel.most_neighbors(x, frozen, centers, lattice, self.cutoff)
         if where >= 0:

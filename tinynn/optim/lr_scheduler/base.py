@@ -74,9 +74,7 @@ class LRScheduler(ABC):
 
     def state_dict(self) -> dict[str, Any]:
         """Everything but the optimizer and functions, for `tinynn.save`."""
-        state = {
-            name: value for name, value in vars(self).items() if name != "optimizer" and not _is_code(value)
-        }
+        state = {name: value for name, value in vars(self).items() if name != "optimizer" and not _is_code(value)}
         return {name: list(value) if isinstance(value, list) else value for name, value in state.items()}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
@@ -91,8 +89,7 @@ class LRScheduler(ABC):
         own = self.state_dict()
         if set(own) != set(state_dict):
             raise ValueError(
-                f"{type(self).__name__}.load_state_dict: expected the entries {sorted(own)}, got "
-                f"{sorted(state_dict)}"
+                f"{type(self).__name__}.load_state_dict: expected the entries {sorted(own)}, got {sorted(state_dict)}"
             )
         for name, value in own.items():
             if isinstance(value, list) and len(value) != len(state_dict[name]):

@@ -84,14 +84,10 @@ class OneCycleLR(LRScheduler):
         for name, factor in (("div_factor", div_factor), ("final_div_factor", final_div_factor)):
             check_number("OneCycleLR", name, factor, least=1e-300)
         if anneal_strategy not in ("cos", "linear"):
-            raise ValueError(
-                f"OneCycleLR: anneal_strategy must be 'cos' or 'linear', got {anneal_strategy!r}"
-            )
+            raise ValueError(f"OneCycleLR: anneal_strategy must be 'cos' or 'linear', got {anneal_strategy!r}")
         groups = optimizer.param_groups
         if cycle_momentum and not all("momentum" in group or "betas" in group for group in groups):
-            raise ValueError(
-                f"OneCycleLR: {type(optimizer).__name__} has no momentum; give cycle_momentum=False"
-            )
+            raise ValueError(f"OneCycleLR: {type(optimizer).__name__} has no momentum; give cycle_momentum=False")
         highest = _per_group("max_lr", max_lr, len(groups), math.inf)
         most, least = (
             _per_group(name, value, len(groups), 1.0) if cycle_momentum else []
@@ -148,9 +144,7 @@ def _per_group(name: str, value: PerGroup, groups: int, below: float) -> list[fl
     """One number for each group."""
     numbers: list[Any] = list(value) if isinstance(value, (list, tuple)) else [value] * groups
     if len(numbers) != groups:
-        raise ValueError(
-            f"OneCycleLR: {name} has {len(numbers)} entries, the optimizer has {groups} parameter groups"
-        )
+        raise ValueError(f"OneCycleLR: {name} has {len(numbers)} entries, the optimizer has {groups} parameter groups")
     for number in numbers:
         check_number("OneCycleLR", name, number, least=0.0, below=below)
     return [float(number) for number in numbers]

@@ -74,8 +74,7 @@ class ReduceLROnPlateau:
         self.min_lrs = list(min_lr) if isinstance(min_lr, (list, tuple)) else [min_lr] * groups
         if len(self.min_lrs) != groups:
             raise ValueError(
-                f"{owner}: min_lr has {len(self.min_lrs)} entries, the optimizer has {groups} parameter "
-                f"groups"
+                f"{owner}: min_lr has {len(self.min_lrs)} entries, the optimizer has {groups} parameter groups"
             )
         for number in self.min_lrs:
             check_number(owner, "min_lr", number, least=0.0)
@@ -141,7 +140,5 @@ class ReduceLROnPlateau:
         """
         own = self.state_dict()
         if set(own) != set(state_dict) or len(state_dict["min_lrs"]) != len(self.min_lrs):
-            raise ValueError(
-                f"ReduceLROnPlateau.load_state_dict: expected {sorted(own)}, got {sorted(state_dict)}"
-            )
+            raise ValueError(f"ReduceLROnPlateau.load_state_dict: expected {sorted(own)}, got {sorted(state_dict)}")
         vars(self).update(state_dict)

@@ -43,9 +43,7 @@ class SequentialLR:
     [0.25]
     """
 
-    def __init__(
-        self, optimizer: Optimizer, schedulers: Sequence[LRScheduler], milestones: Sequence[int]
-    ) -> None:
+    def __init__(self, optimizer: Optimizer, schedulers: Sequence[LRScheduler], milestones: Sequence[int]) -> None:
         check_optimizer("SequentialLR", optimizer)
         if not schedulers or len(milestones) != len(schedulers) - 1:
             raise ValueError(
@@ -57,12 +55,8 @@ class SequentialLR:
         if list(milestones) != sorted(set(milestones)):
             raise ValueError(f"SequentialLR: milestones must rise, got {list(milestones)}")
         for i, scheduler in enumerate(schedulers):
-            if getattr(scheduler, "optimizer", None) is not optimizer or not isinstance(
-                scheduler, LRScheduler
-            ):
-                raise ValueError(
-                    f"SequentialLR: schedulers[{i}] is not a per-epoch schedule of this optimizer"
-                )
+            if getattr(scheduler, "optimizer", None) is not optimizer or not isinstance(scheduler, LRScheduler):
+                raise ValueError(f"SequentialLR: schedulers[{i}] is not a per-epoch schedule of this optimizer")
         self.optimizer = optimizer
         self.schedulers = list(schedulers)
         self.milestones = list(milestones)

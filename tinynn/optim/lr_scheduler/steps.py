@@ -28,9 +28,7 @@ class StepLR(LRScheduler):
     4 [0.25]
     """
 
-    def __init__(
-        self, optimizer: Optimizer, step_size: int, gamma: float = 0.1, last_epoch: int = -1
-    ) -> None:
+    def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1, last_epoch: int = -1) -> None:
         check_count("StepLR", "step_size", step_size, least=1)
         check_number("StepLR", "gamma", gamma, least=0.0)
         self.step_size = step_size
