@@ -43,7 +43,7 @@ def apply(op: Op, *inputs: Any, with_derived: bool = False) -> Any:
         return (out, derived) if with_derived else out
 
     arrays = []
-    parents = []
+    parents: list[Node | None] = []
     wanted = 0  # bit i: input i wants a gradient
     for x in inputs:
         if isinstance(x, Tensor):
@@ -117,7 +117,7 @@ def _explained(error: Exception, op: Op, arrays: Sequence[Any]) -> Exception:
     given = ", ".join(f"{name} {dispatch.describe(array)}" for name, array in zip(names, arrays, strict=False))
     kind = type(error) if type(error) in (ValueError, TypeError, IndexError, AxisError) else ValueError
     explained = kind(f"{op!r}: {error} (inputs: {given})")
-    explained._tinynn_explained = True  # type: ignore[union-attr]
+    explained._tinynn_explained = True  # type: ignore[attr-defined]
     return explained
 
 
@@ -148,8 +148,8 @@ def backpropagate(
         with no_grad():  # the formulas pass the door, where the observer sees them, but leave no graph
             starts = {node: g if isinstance(g, Tensor) else Tensor(g) for node, g in gradients.items()}
             return backpropagate(starts, wanted, record=True, keep=keep)
-    targets = None if wanted is None else set(wanted)
-    useful = None if targets is None else paths_to(targets, gradients)
+    targets = set() if wanted is None else set(wanted)
+    useful = None if wanted is None else paths_to(targets, gradients)
     gradients = dict(gradients)
     found: dict[Node, Any] = {}
     summed: set[Node] = set()  # nodes whose waiting gradient is an array of our own, which may be added to in place
@@ -160,7 +160,7 @@ def backpropagate(
         node = heappop(queue)[1]
         g = gradients.pop(node)
         parents = node.parents
-        if not parents if targets is None else node in targets:
+        if not parents if wanted is None else node in targets:
             found[node] = g
         if not parents or (useful is not None and node not in useful):
             continue
@@ -179,7 +179,7 @@ def backpropagate(
             if kernels is not None and g.size >= op.worth_kernel and op.__class__ in kernels:
                 ready = kernels[op.__class__](op, g, saved, parents)
 
-        rules = op.rules
+        rules: Any = op.rules
         for i, parent in enumerate(parents):
             if parent is None or rules[i] is None:
                 continue

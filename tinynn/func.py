@@ -81,7 +81,7 @@ def gradients(
         found = backpropagate(starts, wanted, record=create_graph, keep=keep)
     results: list[Any] = []
     for i, x in enumerate(ins):
-        g = found.get(x.node)  # type: ignore[arg-type]
+        g = found.get(x.node)
         if g is None and not allow_unused:
             raise GraphError(f"grad: the outputs do not depend on input {i}; allow_unused=True gives None for it")
         if g is not None and g.dtype != x.dtype:
@@ -127,7 +127,7 @@ def value_and_grad(function: Function, argnums: int | Sequence[int] = 0) -> Func
             out = function(*new)
             if not isinstance(out, Tensor) or out.size != 1:
                 raise ValueError(f"grad: the function must return a scalar tensor, not {out!r}; use jacobian for more")
-            found = (
+            found: Any = (
                 gradients(out, chosen, create_graph=True, allow_unused=True)
                 if out.node is not None
                 else [None] * len(chosen)
@@ -209,7 +209,7 @@ def jvp(function: Function, primals: Sequence[Any], tangents: Sequence[Any]) -> 
             t = t if isinstance(t, Tensor) else tensor(t, dtype=x.dtype)
             if t.shape != x.shape:
                 raise ValueError(f"jvp: tangent {i} has shape {t.shape}, but its primal has {x.shape}")
-            starts[x.node] = t  # type: ignore[index]
+            starts[x.node] = t
         out = function(*new)
         results = [pushforward(y, starts) for y in (out if isinstance(out, (tuple, list)) else [out])]
         outs = list(out) if isinstance(out, (tuple, list)) else [out]

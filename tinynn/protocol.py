@@ -21,32 +21,17 @@ class PythonProtocol:
 
     __slots__ = ()
 
-    if TYPE_CHECKING:  # what Tensor has
-        array: Any
-        node: Any
-        _grad: Any
-        shape: tuple[int, ...]
-        size: int
-        dtype: Any
-        is_leaf: bool
-
-        def __getitem__(self, index: Any) -> Tensor: ...
-        def describe(self) -> str: ...
-        def item(self) -> Any: ...
-        def numpy(self) -> Any: ...
-        def requires_grad_(self) -> Tensor: ...
-
-    def __len__(self) -> int:
+    def __len__(self: Any) -> int:
         if not self.shape:
             raise TypeError("len() of a 0-dimensional tensor")
         return self.shape[0]
 
-    def __iter__(self) -> Iterator[Tensor]:
+    def __iter__(self: Any) -> Iterator[Tensor]:
         if not self.shape:
             raise TypeError("iteration over a 0-dimensional tensor")
         return (self[i] for i in range(self.shape[0]))
 
-    def __bool__(self) -> bool:
+    def __bool__(self: Any) -> bool:
         if self.size != 1:
             raise ValueError(
                 f"the truth of a tensor of shape {self.shape} is ambiguous; use (a == b).all() or .any(), or "
@@ -54,38 +39,38 @@ class PythonProtocol:
             )
         return bool(self.array)
 
-    def __float__(self) -> float:
+    def __float__(self: Any) -> float:
         return float(self._single("float"))
 
-    def __int__(self) -> int:
+    def __int__(self: Any) -> int:
         return int(self._single("int"))
 
-    def __index__(self) -> int:
+    def __index__(self: Any) -> int:
         if self.dtype.kind not in "iu" or self.size != 1:
             raise TypeError(f"only a tensor of one integer can be an index, this is {self.describe()}")
         return int(self.item())
 
-    def __complex__(self) -> complex:
+    def __complex__(self: Any) -> complex:
         return complex(self._single("complex"))
 
-    def __format__(self, spec: str) -> str:
+    def __format__(self: Any, spec: str) -> str:
         return format(self.item(), spec) if self.size == 1 and spec else format(repr(self), spec)
 
-    def _single(self, what: str) -> Any:
+    def _single(self: Any, what: str) -> Any:
         if self.size != 1:
             raise TypeError(f"{what}() needs one element, but the tensor has shape {self.shape}; reduce it first")
         return self.array.item()
 
-    def __setitem__(self, index: Any, value: Any) -> None:
+    def __setitem__(self: Any, index: Any, value: Any) -> None:
         raise TypeError(
             "tensors are not edited in place, because a graph may need the old values. Use tinynn.where(mask, new, "
             "old), tinynn.concatenate, or tinynn.scatter_add(x, index, values); to overwrite a parameter use assign_()."
         )
 
-    def __contains__(self, value: Any) -> bool:
+    def __contains__(self: Any, value: Any) -> bool:
         return bool((self.array == getattr(value, "array", value)).any())
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+    def __deepcopy__(self: Any, memo: dict[int, Any]) -> Any:
         if not self.is_leaf:
             raise GraphError("only leaves can be deep-copied; detach() the tensor first")
         copied = _rebuild(type(self), self.array.copy(), self.node is not None)
@@ -94,12 +79,12 @@ class PythonProtocol:
         memo[id(self)] = copied
         return copied
 
-    def __reduce__(self) -> Any:
+    def __reduce__(self: Any) -> Any:
         return _rebuild, (type(self), self.numpy().copy(), self.is_leaf and self.requires_grad)
 
-    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+    def __array_ufunc__(self: Any, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
         """``ndarray * tensor`` and ``np.exp(tensor)`` come here and give Tensors."""
-        function = UFUNCS.get(ufunc.__name__) if method == "__call__" and not kwargs else None
+        function: Any = UFUNCS.get(ufunc.__name__) if method == "__call__" and not kwargs else None
         if function is None:
             raise TypeError(
                 f"numpy.{ufunc.__name__}{'' if method == '__call__' else '.' + method} is not defined for tensors; use "
@@ -108,7 +93,7 @@ class PythonProtocol:
         return function(*inputs)
 
 
-def _rebuild(kind: type[Any], array: Any, requires_grad: bool) -> Any:
+def _rebuild(kind: Any, array: Any, requires_grad: bool) -> Any:
     """A tensor of a class whose constructor may want something else, such as Parameter."""
     result = kind.__new__(kind)
     result.array, result.node, result._grad = convert.as_array(array), None, None

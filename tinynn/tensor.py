@@ -60,7 +60,7 @@ class Tensor(PythonProtocol):
         if array.__class__ not in _ARRAY_TYPES:  # a scalar, a list, or an array of another kind
             array = convert.as_array(array)
         self.array = array
-        self.node = node
+        self.node: Any = node
         self._grad: Tensor | None = None
 
     # ------------------------------------------------------------------------------------------ what it is
@@ -109,8 +109,8 @@ class Tensor(PythonProtocol):
         """The accumulated gradient of a leaf."""
         if not self.is_leaf:
             raise GraphError(
-                f"{self.describe()} is the result of an operation: only leaves keep .grad. Ask for it with "
-                "tinynn.grad(loss, tensor), or detach().requires_grad_() to make a leaf."
+                f"{self.describe()} is the result of {type(self.node.op).__name__}: only leaves keep .grad. Ask for it "
+                "with tinynn.grad(loss, tensor), or detach().requires_grad_() to make a leaf."
             )
         return self._grad
 
@@ -189,7 +189,7 @@ class Tensor(PythonProtocol):
             gradient = gradient.astype(self.dtype)
         if self._grad is None:
             self._grad = gradient if isinstance(gradient, Tensor) else Tensor(gradient)
-            self.node.consumed = False  # type: ignore[union-attr]
+            self.node.consumed = False
             return
         note_forgotten_zero_grad(self)
         if isinstance(gradient, Tensor):
@@ -302,8 +302,8 @@ class Tensor(PythonProtocol):
     __abs__ = piecewise.abs
     __matmul__ = linalg.matmul
     __rmatmul__ = linalg.rmatmul
-    __eq__ = comparison.equal  # type: ignore[assignment]
-    __ne__ = comparison.not_equal  # type: ignore[assignment]
+    __eq__ = comparison.equal
+    __ne__ = comparison.not_equal
     __lt__ = comparison.less
     __le__ = comparison.less_equal
     __gt__ = comparison.greater

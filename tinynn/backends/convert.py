@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-ARRAYS: tuple[type, ...] = (np.ndarray,)  # cupy_backend adds its own
+ARRAYS: tuple[Any, ...] = (np.ndarray,)  # cupy_backend adds its own
 default_device = "cpu"  # where new tensors are made; set by tinynn.use
 DEVICES = {"cpu": "cpu", "numpy": "cpu", "numba": "cpu", "cupy": "cuda", "cuda": "cuda", "gpu": "cuda"}
 

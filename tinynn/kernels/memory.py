@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-__all__ = ["aligned_empty", "worth_streaming"]
+__all__ = ["aligned", "aligned_empty", "worth_streaming"]
 
 _LINE = 64
 _SMALL = 1 << 18  # bytes below which the alignment is not worth the microseconds it costs
@@ -22,8 +22,10 @@ _SMALL = 1 << 18  # bytes below which the alignment is not worth the microsecond
 _STREAM = 8 << 20  # bytes from which a result is unlikely to be in the cache still when it is read
 
 
-def aligned_empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+def aligned_empty(shape: tuple[int, ...], dtype: DTypeLike, least: int = _SMALL) -> NDArray[Any]:
     """Return an array like ``np.empty(shape, dtype)``; from 256 kB on it begins at a multiple of 64 bytes.
+
+    A smaller array that a long loop goes over many times can be aligned as well, with ``least`` bytes.
 
     Examples
     --------
@@ -32,11 +34,26 @@ def aligned_empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
     """
     dtype = np.dtype(dtype)
     nbytes = math.prod(shape) * dtype.itemsize
-    if nbytes < _SMALL:
+    if nbytes < least:
         return np.empty(shape, dtype)
     raw = np.empty(nbytes + _LINE, np.uint8)
     first = -raw.ctypes.data % _LINE
     return raw[first : first + nbytes].view(dtype).reshape(shape)
+
+
+def aligned(array: NDArray[Any], beside: NDArray[Any]) -> NDArray[Any]:
+    """Return an array that is read once per row of ``beside``: a copy at a multiple of 64 bytes, if that pays.
+
+    Examples
+    --------
+    >>> aligned(np.ones(1000)[1:], beside=np.ones((1000, 999))).ctypes.data % 64
+    0
+    """
+    if beside.nbytes < _SMALL or array.ctypes.data % _LINE == 0:
+        return array
+    copy = aligned_empty(array.shape, array.dtype, least=0)
+    copy[...] = array
+    return copy
 
 
 def worth_streaming(out: NDArray[Any]) -> bool:

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from . import batch_norm_loops as loops
 from . import layer_norm_loops as rows
-from .memory import aligned_empty, worth_streaming
+from .memory import aligned, aligned_empty, worth_streaming
 from .simd import fits_registers
 from .threads import share
 
@@ -53,7 +53,7 @@ def layer_norm_forward(
     x, weight, bias = _checked("layer_norm", x, 2, weight, bias)
     out = aligned_empty(x.shape, x.dtype)
     mean, rstd = np.empty(len(x), x.dtype), np.empty(len(x), x.dtype)
-    parts = weight, bias, x.dtype.type(eps)
+    parts = aligned(weight, beside=x), aligned(bias, beside=x), x.dtype.type(eps)
     if fits_registers(x, at_once=2):
         flat = x.reshape(-1), *parts, out.reshape(-1), mean, rstd, worth_streaming(out)
         share(rows.register_forward, len(x), 0.2 * x.size, *flat)
@@ -84,9 +84,9 @@ def layer_norm_backward(
     g = _like(g, x)
     slots = -(-len(x) // rows.ROWS_PER_SLOT)
     dx = aligned_empty(x.shape, x.dtype)
-    dweight, dbias = (aligned_empty((slots, x.shape[1]), x.dtype) for _ in range(2))
+    dweight, dbias = aligned_empty((2, slots, x.shape[1]), x.dtype, least=0)
     if fits_registers(x, at_once=2):
-        flat = g.reshape(-1), x.reshape(-1), mean, rstd, weight, dx.reshape(-1)
+        flat = g.reshape(-1), x.reshape(-1), mean, rstd, aligned(weight, beside=x), dx.reshape(-1)
         share(rows.register_backward, slots, 0.4 * x.size, *flat, dweight, dbias, worth_streaming(dx))
     else:
         share(rows.plain_backward, slots, 0.6 * x.size, g, x, mean, rstd, weight, dx, dweight, dbias)

@@ -156,7 +156,7 @@ class _VariadicRules(Sequence[Rule | None]):
     def __init__(self, fixed: list[Rule | None], repeated: Rule | None) -> None:
         self.fixed, self.repeated = fixed, repeated
 
-    def __getitem__(self, i: Any) -> Rule | None:
+    def __getitem__(self, i: Any) -> Any:
         if i < len(self.fixed):
             return self.fixed[i]
         if self.repeated is None:

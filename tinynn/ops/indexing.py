@@ -127,7 +127,7 @@ def getitem(x: Any, index: Index) -> Any:
 
 def _index_array(part: Index) -> Any:
     """An index array: integers or bools."""
-    array = getattr(part, "array", part)
+    array: Any = getattr(part, "array", part)
     if not hasattr(array, "dtype"):
         array = np.asarray(array)
         if array.size == 0:

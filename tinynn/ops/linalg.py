@@ -256,7 +256,7 @@ def einsum(subscripts: str, *operands: Any) -> Any:
     order: list[tuple[int, ...]] = [(0, 1)] if len(work) == 2 else []
     if len(work) > 2:
         shapes = [np.broadcast_to(np.empty((), bool), x.shape) for x, _ in work]
-        order = np.einsum_path(",".join(t for _, t in work) + "->" + out, *shapes)[0][1:]  # type: ignore[assignment]
+        order = np.einsum_path(",".join(t for _, t in work) + "->" + out, *shapes)[0][1:]
         order = [pair for group in order for pair in [tuple(group)]]
     for group in order:
         while len(group) > 1:  # a path may name three at once: take the last two first

@@ -219,7 +219,7 @@ class LBFGS(Optimizer):
             if p.ndim == 0 or not p.array.flags.c_contiguous or not getattr(p.array.flags, "writeable", True):
                 p.array = part.astype(p.dtype)[()]
                 continue
-            graph.note_edit(p.node, "LBFGS.step()")  # type: ignore[arg-type]
+            graph.note_edit(p.node, "LBFGS.step()")
             p.array[...] = part
 
     def _loaded(self, number: Any, p: Tensor, entry: Mapping[str, Any]) -> dict[str, Any]:

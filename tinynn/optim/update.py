@@ -64,7 +64,7 @@ class GroupUpdate:
             unit.run(rule, scalars, use_kernels)
         consumed = not keep_grad
         for p in self.present:
-            p.node.consumed = consumed  # type: ignore[union-attr]
+            p.node.consumed = consumed
 
     def _arrange(self, rule: Rule, state: State, absent: list[int]) -> None:
         """Decide which parameters go together: those of one dtype that have taken equally many steps."""
@@ -147,7 +147,7 @@ class Pack:
                 old[...] = new
         where = self.where
         for q in self.params:
-            note_edit(q.node, where)  # type: ignore[arg-type]
+            note_edit(q.node, where)
         for array, part in self._writable:
             array[...] = part
         for i in self._scalar_members:
@@ -181,7 +181,7 @@ class Single:
         p, moments = self.param.array, self._moments
         g = self.param._grad.array  # type: ignore[union-attr]
         g = g if g.dtype == p.dtype else g.astype(p.dtype)
-        note_edit(self.param.node, self.where)  # type: ignore[arg-type]
+        note_edit(self.param.node, self.where)
         if not isinstance(p, np.ndarray):  # CuPy
             for array, value in zip((p, *moments), rule.formula(p, g, *moments, *numbers), strict=True):
                 array[...] = value
