@@ -53,7 +53,7 @@ docs: $(VENV)/.with-docs
 	@echo "docs/_build/html/index.html"
 
 examples: $(VENV)/.with-examples
-	@set -e; for script in examples/*.py; do \
+	@set -e; for script in examples/[!_]*.py; do \
 	    echo "== $$script"; $(NO_WINDOW) $(PY) $$script $(EXAMPLE_ARGS); done
 
 bench: $(VENV)/.with-examples $(VENV)/.with-torch

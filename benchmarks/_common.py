@@ -220,10 +220,10 @@ def three_digits(value: float) -> str:
 
 
 def spread(values: Sequence[float]) -> str:
-    """``2.91 (2.80–3.05)``: the median, and the smallest and largest of the rounds."""
+    """``2.912 (2.80–3.05)``: the median, and the smallest and largest of the rounds."""
     if not values:
         return "–"
-    return f"{statistics.median(values):.2f} ({min(values):.2f}–{max(values):.2f})"
+    return f"{statistics.median(values):.3f} ({min(values):.2f}–{max(values):.2f})"
 
 
 def verdict(value: float | None, bar: float | None, at_least: bool = True) -> str:
@@ -244,17 +244,11 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 # -------------------------------------------------------------------------------------- arguments and results
 
 
-def arguments(
-    text: str, frameworks: Sequence[str] = ("tinynn", "torch"), rounds: int = 5
-) -> argparse.ArgumentParser:
+def arguments(text: str, frameworks: Sequence[str] = ("tinynn", "torch"), rounds: int = 5) -> argparse.ArgumentParser:
     """The options that all scripts have."""
     parser = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--quick", action="store_true", help="a few seconds: does it run? (numbers mean little)"
-    )
-    parser.add_argument(
-        "--rounds", type=int, default=None, help=f"rounds in turn (default {rounds}; with --quick 1)"
-    )
+    parser.add_argument("--quick", action="store_true", help="a few seconds: does it run? (numbers mean little)")
+    parser.add_argument("--rounds", type=int, default=None, help=f"rounds in turn (default {rounds}; with --quick 1)")
     parser.add_argument(
         "--frameworks",
         default=",".join(frameworks),
@@ -313,9 +307,7 @@ def _processor() -> str:
     except OSError:
         return platform.processor() or "unknown"
     found = re.search(r"model name\s*:\s*(.+)", text)
-    wide = next(
-        (name for flag, name in (("avx512f", "AVX-512"), ("avx2", "AVX2")) if f" {flag} " in text), ""
-    )
+    wide = next((name for flag, name in (("avx512f", "AVX-512"), ("avx2", "AVX2")) if f" {flag} " in text), "")
     return ", ".join(filter(None, (found[1] if found else platform.processor(), wide)))
 
 
@@ -337,9 +329,7 @@ def report(name: str, title: str, text: str, numbers: Any, options: argparse.Nam
     how = "Quick run: the numbers mean little.\n" if options.quick else ""
     page = f"# {title}\n\n{how}{text}\n{missing}\n## Machine\n\n{described}\n"
     print(page)
-    record = json.dumps(
-        {"benchmark": name, "quick": options.quick, "machine": here, "results": numbers}, indent=1
-    )
+    record = json.dumps({"benchmark": name, "quick": options.quick, "machine": here, "results": numbers}, indent=1)
     if options.json:
         options.json.write_text(record + "\n", encoding="utf-8")
     if options.save:

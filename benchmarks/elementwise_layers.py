@@ -37,9 +37,7 @@ class Case:
 CASES = {
     "gelu": Case("GELU", (4096, 1024), (64, 128), lambda nn: nn.GELU(), 2.0),
     "layer norm": Case("layer norm", (4096, 1024), (64, 128), lambda nn: nn.LayerNorm(_shape[-1]), 2.5),
-    "batch norm": Case(
-        "batch norm", (64, 64, 32, 32), (4, 8, 16, 16), lambda nn: nn.BatchNorm2d(_shape[1]), 2.5
-    ),
+    "batch norm": Case("batch norm", (64, 64, 32, 32), (4, 8, 16, 16), lambda nn: nn.BatchNorm2d(_shape[1]), 2.5),
     "dropout": Case("dropout, p = 0.5", (4096, 1024), (64, 128), lambda nn: nn.Dropout(0.5), 10.0),
 }
 TOLERANCE = 2e-5  # of the largest element, float32
@@ -134,9 +132,7 @@ def _check(case: str, folder: str, frameworks: list[str]) -> tuple[bool, str]:
 
 def main(argv: list[str] | None = None) -> None:
     parser = common.arguments(__doc__ or "")
-    parser.add_argument(
-        "--seconds", type=float, default=1.0, help="measuring time per framework and round (default 1)"
-    )
+    parser.add_argument("--seconds", type=float, default=1.0, help="measuring time per framework and round (default 1)")
     options = common.parse(parser, argv)
     if options.worker:
         common.serve({"round": lambda **question: _round(options.worker, **question)})
@@ -160,9 +156,7 @@ def main(argv: list[str] | None = None) -> None:
                             failures[framework] = str(error).strip().splitlines()[-1]
                             common.progress(f"{framework}: {failures[framework]}")
                 right, words = _check(name, folder, options.frameworks)
-            times = [
-                "failed" if f in failures else common.duration(timings.median(f)) for f in options.frameworks
-            ]
+            times = ["failed" if f in failures else common.duration(timings.median(f)) for f in options.frameworks]
             ratio = common.spread(timings.ratios("torch")) if right else "VOID"
             outcome = common.verdict(timings.ratio("torch"), case.bar) if right else "VOID"
             size = "×".join(map(str, shape))

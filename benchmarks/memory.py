@@ -79,9 +79,7 @@ def _trained(nx: Any, layers: int, batch: int, optimizer: str, steps: int) -> li
     x = nx.tensor(rng.normal(size=(batch, WIDTH)).astype(np.float32))
     y = nx.tensor(rng.normal(size=(batch, WIDTH)).astype(np.float32))
     rule = (
-        nx.optim.Adam(model.parameters(), lr=1e-4)
-        if optimizer == "Adam"
-        else nx.optim.SGD(model.parameters(), lr=1e-4)
+        nx.optim.Adam(model.parameters(), lr=1e-4) if optimizer == "Adam" else nx.optim.SGD(model.parameters(), lr=1e-4)
     )
     loss_fn = nn.MSELoss()
     losses = []
@@ -200,9 +198,7 @@ def _growths(options: Any) -> tuple[str, dict[str, Any]]:
             outcome = "reached" if answer["bytes"] <= 1e6 and answer["objects"] <= 10 else "**missed**"
         rows.append([framework, _megabytes(answer["bytes"]), f"{answer['objects']:+d}", bar, outcome])
         numbers[framework] = answer
-    text = (
-        f"Growth in the second half of {steps} steps (energies and forces, Adam), garbage collector off:\n\n"
-    )
+    text = f"Growth in the second half of {steps} steps (energies and forces, Adam), garbage collector off:\n\n"
     return text + common.table(["", "memory", "objects", "bar", ""], rows), numbers
 
 

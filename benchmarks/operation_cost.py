@@ -266,14 +266,10 @@ def main(argv: list[str] | None = None) -> None:
         rows = []
         for line, constant in (("z = z + x", False), ("z = z + 1.0", True)):
             common.progress(line)
-            timings, wrong = _in_turn(
-                all_workers, options.rounds, "additions", constant=constant, seconds=seconds
-            )
+            timings, wrong = _in_turn(all_workers, options.rounds, "additions", constant=constant, seconds=seconds)
             rows.append([f"`{line}`", *_cells(timings, wrong, [*names, "yardstick"], 3e-6)])
             numbers["additions"][line] = timings.rounds
-        additions = common.table(
-            ["scalar addition, forward and backward", *names, "scalar engine", "bar", ""], rows
-        )
+        additions = common.table(["scalar addition, forward and backward", *names, "scalar engine", "bar", ""], rows)
 
         budget = ""
         if "tinynn" in workers:

@@ -133,10 +133,7 @@ def _first_steps(options: Any) -> tuple[str, list[Any]]:
                         "TINYNN_CACHE_DIR": str(Path(folder) / "a"),
                         "NUMBA_CACHE_DIR": str(Path(folder) / "b"),
                     }
-                    runs = [
-                        _python(text, None if warm else empty)
-                        for _ in range(options.rounds + 1 if warm else 1)
-                    ]
+                    runs = [_python(text, None if warm else empty) for _ in range(options.rounds + 1 if warm else 1)]
                 if warm and len(runs) > 1:
                     runs = runs[1:]  # the first filled the cache
                 numbers_of_best, start = min(runs, key=lambda run: run[0][-1] - run[1])
@@ -188,9 +185,7 @@ def main(argv: list[str] | None = None) -> None:
     steps, step_numbers = _first_steps(options)
     what = f"The first training step of a fresh process, best of {options.rounds} processes:"
     text = f"{imports}\n\n{what}\n\n{steps}"
-    common.report(
-        "startup", "Start-up", text, {"imports": import_numbers, "first steps": step_numbers}, options
-    )
+    common.report("startup", "Start-up", text, {"imports": import_numbers, "first steps": step_numbers}, options)
 
 
 if __name__ == "__main__":

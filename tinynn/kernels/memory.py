@@ -49,7 +49,7 @@ def aligned(array: NDArray[Any], beside: NDArray[Any]) -> NDArray[Any]:
     >>> aligned(np.ones(1000)[1:], beside=np.ones((1000, 999))).ctypes.data % 64
     0
     """
-    if beside.nbytes < _SMALL or array.ctypes.data % _LINE == 0:
+    if beside.nbytes < 4 * _SMALL or array.ctypes.data % _LINE == 0:
         return array
     copy = aligned_empty(array.shape, array.dtype, least=0)
     copy[...] = array

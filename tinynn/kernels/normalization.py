@@ -84,7 +84,7 @@ def layer_norm_backward(
     g = _like(g, x)
     slots = -(-len(x) // rows.ROWS_PER_SLOT)
     dx = aligned_empty(x.shape, x.dtype)
-    dweight, dbias = aligned_empty((2, slots, x.shape[1]), x.dtype, least=0)
+    dweight, dbias = aligned_empty((2, slots, x.shape[1]), x.dtype, least=0 if slots > 1 else x.nbytes)
     if fits_registers(x, at_once=2):
         flat = g.reshape(-1), x.reshape(-1), mean, rstd, aligned(weight, beside=x), dx.reshape(-1)
         share(rows.register_backward, slots, 0.4 * x.size, *flat, dweight, dbias, worth_streaming(dx))
