@@ -13,14 +13,15 @@ from tinynn.tensor import Tensor
 class StandardScaler(Module):
     """Shift and scale every feature to mean 0 and standard deviation 1.
 
-    .. math:: y = (x - \\mu) / \\sigma, \\qquad \\mu = \\frac1n \\sum_i x_i, \\qquad \\sigma^2 = \\frac1n
-    \\sum_i (x_i - \\mu)^2
+    .. math::
+
+        y = (x - \\mu) / \\sigma, \\qquad \\mu = \\frac1n \\sum_i x_i, \\qquad \\sigma^2 = \\frac1n \\sum_i (x_i - \\mu)^2
 
     The statistics are taken over the first axis. A feature that is constant gets :math:`\\sigma = 1`, so that
     it becomes 0.
 
-    The scaler is a Module without parameters: put it in a model (``nn.Sequential(scaler, nn.Linear(...),
-    ...)``) and its buffers are in the model's ``state_dict`` under ``mean`` and ``scale``. Its output is
+    The scaler is a Module without parameters: put it in a model (``nn.Sequential(scaler, nn.Linear(4, 1))``)
+    and its buffers are in the model's ``state_dict`` under ``mean`` and ``scale``. Its output is
     differentiable: forces through scaled features need no extra care.
 
     Parameters

@@ -14,18 +14,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-__all__ = ["aligned", "aligned_empty", "worth_streaming"]
+__all__ = ["aligned_empty", "empty_apart", "worth_streaming"]
 
-_LINE = 64
+_LINE, _PAGE = 64, 4096
 _SMALL = 1 << 18  # bytes below which the alignment is not worth the microseconds it costs
 
 _STREAM = 8 << 20  # bytes from which a result is unlikely to be in the cache still when it is read
 
 
-def aligned_empty(shape: tuple[int, ...], dtype: DTypeLike, least: int = _SMALL) -> NDArray[Any]:
+def aligned_empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
     """Return an array like ``np.empty(shape, dtype)``; from 256 kB on it begins at a multiple of 64 bytes.
-
-    A smaller array that a long loop goes over many times can be aligned as well, with ``least`` bytes.
 
     Examples
     --------
@@ -34,26 +32,34 @@ def aligned_empty(shape: tuple[int, ...], dtype: DTypeLike, least: int = _SMALL)
     """
     dtype = np.dtype(dtype)
     nbytes = math.prod(shape) * dtype.itemsize
-    if nbytes < least:
+    if nbytes < _SMALL:
         return np.empty(shape, dtype)
     raw = np.empty(nbytes + _LINE, np.uint8)
     first = -raw.ctypes.data % _LINE
     return raw[first : first + nbytes].view(dtype).reshape(shape)
 
 
-def aligned(array: NDArray[Any], beside: NDArray[Any]) -> NDArray[Any]:
-    """Return an array that is read once per row of ``beside``: a copy at a multiple of 64 bytes, if that pays.
+def empty_apart(shape: tuple[int, ...], dtype: DTypeLike, other: NDArray[Any], quarters: int) -> NDArray[Any]:
+    """Return an aligned array that begins some quarters of a page after ``other``, counted modulo the page.
+
+    A processor compares a load with the stores before it by the last twelve bits of their addresses first. A
+    loop that writes where these are just those of what it reads next waits for nothing, over and over, and
+    its lines contend for the same places in the first-level cache. Where rows are as long as a page, arrays
+    that all begin at the start of one cost layer norm's gradient almost half of its speed.
 
     Examples
     --------
-    >>> aligned(np.ones(1000)[1:], beside=np.ones((1000, 999))).ctypes.data % 64
-    0
+    >>> x = np.empty((1024, 1024))
+    >>> out = empty_apart(x.shape, x.dtype, x, quarters=2)
+    >>> (out.ctypes.data - x.ctypes.data // 64 * 64) % 4096
+    2048
     """
-    if beside.nbytes < 4 * _SMALL or array.ctypes.data % _LINE == 0:
-        return array
-    copy = aligned_empty(array.shape, array.dtype, least=0)
-    copy[...] = array
-    return copy
+    dtype = np.dtype(dtype)
+    nbytes = math.prod(shape) * dtype.itemsize
+    raw = np.empty(nbytes + _PAGE, np.uint8)
+    goal = other.ctypes.data // _LINE * _LINE + quarters * (_PAGE // 4)
+    first = (goal - raw.ctypes.data) % _PAGE
+    return raw[first : first + nbytes].view(dtype).reshape(shape)
 
 
 def worth_streaming(out: NDArray[Any]) -> bool:

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from . import batch_norm_loops as loops
 from . import layer_norm_loops as rows
-from .memory import aligned, aligned_empty, worth_streaming
+from .memory import empty_apart, worth_streaming
 from .simd import fits_registers
 from .threads import share
 
@@ -34,6 +34,7 @@ __all__ = ["batch_norm_backward", "batch_norm_forward", "layer_norm_backward", "
 
 Array = NDArray[Any]
 
+_LARGE = 1 << 20  # bytes of x from which it pays to choose where the arrays beside it begin
 _LONG = 16  # from this length on, the last axis of (N, C, L) is worth a loop of its own
 
 
@@ -51,9 +52,11 @@ def layer_norm_forward(
     ([2.0, 5.0], [0.97, 4.0])
     """
     x, weight, bias = _checked("layer_norm", x, 2, weight, bias)
-    out = aligned_empty(x.shape, x.dtype)
     mean, rstd = np.empty(len(x), x.dtype), np.empty(len(x), x.dtype)
-    parts = aligned(weight, beside=x), aligned(bias, beside=x), x.dtype.type(eps)
+    out = _result(x)
+    if x.nbytes >= _LARGE:
+        weight, bias = _copy_apart(weight, x, quarters=1), _copy_apart(bias, x, quarters=3)
+    parts = weight, bias, x.dtype.type(eps)
     if fits_registers(x, at_once=2):
         flat = x.reshape(-1), *parts, out.reshape(-1), mean, rstd, worth_streaming(out)
         share(rows.register_forward, len(x), 0.2 * x.size, *flat)
@@ -83,10 +86,14 @@ def layer_norm_backward(
     x, weight, _ = _checked("layer_norm", x, 2, weight, None)
     g = _like(g, x)
     slots = -(-len(x) // rows.ROWS_PER_SLOT)
-    dx = aligned_empty(x.shape, x.dtype)
-    dweight, dbias = aligned_empty((2, slots, x.shape[1]), x.dtype, least=0 if slots > 1 else x.nbytes)
+    dx, shape = _result(x), (slots, x.shape[1])
+    if x.nbytes < _LARGE:
+        dweight, dbias = np.empty((2, *shape), x.dtype)
+    else:
+        dweight, dbias = (empty_apart(shape, x.dtype, x, quarters) for quarters in (1, 2))
+        weight = _copy_apart(weight, x, quarters=3)
     if fits_registers(x, at_once=2):
-        flat = g.reshape(-1), x.reshape(-1), mean, rstd, aligned(weight, beside=x), dx.reshape(-1)
+        flat = g.reshape(-1), x.reshape(-1), mean, rstd, weight, dx.reshape(-1)
         share(rows.register_backward, slots, 0.4 * x.size, *flat, dweight, dbias, worth_streaming(dx))
     else:
         share(rows.plain_backward, slots, 0.6 * x.size, g, x, mean, rstd, weight, dx, dweight, dbias)
@@ -121,7 +128,7 @@ def batch_norm_forward(
         means.reshape(shape), squares.reshape(shape), size, len(x), length, weight, bias, float(eps), mean,
         var, rstd, centre, scale, shift,
     )  # fmt: skip
-    out = aligned_empty(x.shape, x.dtype)
+    out = _result(x)
     work = len(view), 0.3 * x.size, view, centre, scale, shift, out.reshape(view.shape)
     if columns == length:
         share(loops.columns_normalise, *work)
@@ -162,7 +169,7 @@ def batch_norm_backward(
         plain.reshape(shape), weighted.reshape(shape), len(x) * length, mean, rstd, weight, dweight, dbias,
         centre, scale, slope, level,
     )  # fmt: skip
-    dx = aligned_empty(x.shape, x.dtype)
+    dx = _result(x)
     work = len(view), 0.3 * x.size, lines, view, centre, scale, slope, level, dx.reshape(view.shape)
     if columns == length:
         share(loops.columns_dx, *work)
@@ -171,6 +178,18 @@ def batch_norm_backward(
     else:
         share(loops.planes_dx, *work)
     return dx, dweight, dbias
+
+
+def _result(x: Array) -> Array:
+    """Return an empty array for what becomes of x."""
+    return np.empty_like(x) if x.nbytes < _LARGE else empty_apart(x.shape, x.dtype, x, quarters=2)
+
+
+def _copy_apart(array: Array, other: Array, quarters: int) -> Array:
+    """Return a copy that is placed as `empty_apart` says."""
+    copy = empty_apart(array.shape, array.dtype, other, quarters)
+    copy[...] = array
+    return copy
 
 
 def _view(x: Array) -> tuple[Array, int, int, int]:

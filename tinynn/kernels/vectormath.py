@@ -32,7 +32,7 @@ thousand bits of pi, which is a table or a branch.
 References
 ----------
 .. [1] W. J. Cody, W. Waite, "Software Manual for the Elementary Functions", Prentice-Hall, 1980 (two-part
-reduction).
+   reduction).
 .. [2] J.-M. Muller et al., "Handbook of Floating-Point Arithmetic", 2nd ed., Birkhaeuser, 2018.
 """
 

@@ -161,7 +161,7 @@ class LayerNorm(Module):
     ----------
     weight, bias : w, at first 1, and b, at first 0, both of ``normalized_shape``
 
-    Shapes: (..., *normalized_shape); the output has the same.
+    Shapes: ``(..., *normalized_shape)``; the output has the same.
 
     Raises
     ------

@@ -193,7 +193,7 @@ class Single:
 
 
 def run_in_blocks(rule: Rule, targets: list[Any], g: Any, numbers: tuple[float, ...]) -> None:
-    """Run the formula on some thousand elements at a time, and write over targets = [p, *state]."""
+    """Run the formula on some thousand elements at a time, and write over ``targets = [p, *state]``."""
     flat = [a.reshape(-1) for a in targets]  # views: the arrays are contiguous
     g = g.reshape(-1)
     for start in range(0, g.size, BLOCK):
