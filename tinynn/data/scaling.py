@@ -15,7 +15,8 @@ class StandardScaler(Module):
 
     .. math::
 
-        y = (x - \\mu) / \\sigma, \\qquad \\mu = \\frac1n \\sum_i x_i, \\qquad \\sigma^2 = \\frac1n \\sum_i (x_i - \\mu)^2
+        y = (x - \\mu) / \\sigma, \\qquad \\mu = \\frac1n \\sum_i x_i, \\qquad
+        \\sigma^2 = \\frac1n \\sum_i (x_i - \\mu)^2
 
     The statistics are taken over the first axis. A feature that is constant gets :math:`\\sigma = 1`, so that
     it becomes 0.
