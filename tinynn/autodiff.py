@@ -19,7 +19,7 @@ import numpy as np
 from numpy.exceptions import AxisError
 
 from tinynn.backends import dispatch
-from tinynn.backends.dispatch import FORWARD_KERNELS, GRADIENT_KERNELS, NAMESPACES, PLAIN_TYPES, namespace_of
+from tinynn.backends.dispatch import FORWARD_KERNELS, GRADIENT_KERNELS, NAMESPACES, PLAIN_TYPES
 from tinynn.graph import GraphError, Node, check_unedited, clock, freed_message
 from tinynn.modes import mode, no_grad
 from tinynn.ops.base import DERIVED, OUT, REST, Op, Plan, keywords
@@ -79,7 +79,9 @@ def compute(op: Op, arrays: Sequence[Any]) -> tuple[Any, Sequence[Any]]:
         if kernels is not None and first.size >= op.worth_kernel and op.__class__ in kernels:
             out = kernels[op.__class__](op, *arrays)
         if out is None:
-            xp = NAMESPACES.get(first.__class__) or namespace_of(arrays)
+            xp = NAMESPACES.get(first.__class__)
+            if xp is None:
+                xp, arrays = dispatch.resolved(arrays)
             out = op.forward(xp, *arrays)
     except (ValueError, TypeError, IndexError) as error:
         raise _explained(error, op, arrays) from error
@@ -115,9 +117,9 @@ def _explained(error: Exception, op: Op, arrays: Sequence[Any]) -> Exception:
         return error
     names = (*op.inputs, *[op.inputs[-1]] * len(arrays)) if op.inputs else [""] * len(arrays)
     given = ", ".join(f"{name} {dispatch.describe(array)}" for name, array in zip(names, arrays, strict=False))
-    kind = type(error) if type(error) in (ValueError, TypeError, IndexError, AxisError) else ValueError
-    explained = kind(f"{op!r}: {error} (inputs: {given})")
-    explained._tinynn_explained = True  # type: ignore[attr-defined]
+    kind = next(kind for kind in (AxisError, TypeError, IndexError, ValueError) if isinstance(error, kind))
+    explained: Any = kind(f"{op!r}: {error} (inputs: {given})")
+    explained._tinynn_explained = True
     return explained
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ def tensor(data: Any, requires_grad: bool = False, dtype: Any = None) -> Tensor:
     data : number, nested lists, array or tensor
     requires_grad : ask for its gradient
     dtype : type of the elements; by default that of an array, and for Python floats the default dtype (float64,
-        see `setget_default_dtype()`)
+        see `set_default_dtype`)
 
     Raises
     ------
@@ -41,16 +42,32 @@ def tensor(data: Any, requires_grad: bool = False, dtype: Any = None) -> Tensor:
         )
     source = data.array if isinstance(data, Tensor) else data
     if not hasattr(source, "dtype"):
-        source = np.asarray(source)
+        source = _read(source)
         if source.dtype == np.float64 and dtype is None:
             dtype = get_default_dtype()
-    if source.dtype.kind not in "fiub":
-        raise TypeError(f"tensor: the data must be real numbers, not {source.dtype}")
+    if source.dtype.kind not in "fiub" or np.dtype(dtype or source.dtype).kind not in "fiub":
+        raise TypeError(f"tensor: the data must be real numbers, not {dtype or source.dtype}")
     array = convert.copied(source, dtype)
     if isinstance(array, np.ndarray) and not isinstance(data, Tensor):
         array = convert.placed(array)
     result = Tensor(array)
     return result.requires_grad_() if requires_grad else result
+
+
+def _read(data: Any) -> Any:
+    """Numbers and nested lists of numbers as an array."""
+    try:
+        array = np.asarray(data)
+    except ValueError as error:
+        raise ValueError(f"tensor: nested lists must be of equal lengths, as the rows of a table ({error})") from None
+    if array.dtype == object:
+        raise TypeError(f"tensor: the data must be real numbers that fit into 64 bits, not {_short(data)}")
+    return array
+
+
+def _short(data: Any) -> str:
+    text = repr(data)
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _holds_tensors(data: Any) -> bool:
@@ -59,10 +76,21 @@ def _holds_tensors(data: Any) -> bool:
     return isinstance(data, Tensor)
 
 
-def _shape(shape: tuple[Any, ...]) -> tuple[int, ...]:
-    if len(shape) == 1 and not isinstance(shape[0], (int, np.integer)):
+def lengths(shape: tuple[Any, ...]) -> tuple[int, ...]:
+    """The shape asked for by ``zeros(2, 3)`` or ``zeros((2, 3))``.
+
+    Raises
+    ------
+    TypeError
+        If a length is not an integer.
+    """
+    given = shape
+    if len(shape) == 1 and isinstance(shape[0], (tuple, list)):
         shape = tuple(shape[0])
-    return tuple(int(n) for n in shape)
+    try:
+        return tuple(index(n) for n in shape)
+    except TypeError:
+        raise TypeError(f"a shape is made of integers, such as (2, 3), but {given} was given") from None
 
 
 def _made(array: Any, requires_grad: bool) -> Tensor:
@@ -80,7 +108,7 @@ def zeros(*shape: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor
     tensor([[0., 0.],
             [0., 0.]])
     """
-    return _made(np.zeros(_shape(shape), dtype or get_default_dtype()), requires_grad)
+    return _made(np.zeros(lengths(shape), dtype or get_default_dtype()), requires_grad)
 
 
 def ones(*shape: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
@@ -92,7 +120,7 @@ def ones(*shape: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     >>> tinynn.ones(3)
     tensor([1., 1., 1.])
     """
-    return _made(np.ones(_shape(shape), dtype or get_default_dtype()), requires_grad)
+    return _made(np.ones(lengths(shape), dtype or get_default_dtype()), requires_grad)
 
 
 def full(shape: Any, value: float, dtype: Any = None, requires_grad: bool = False) -> Tensor:

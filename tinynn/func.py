@@ -6,13 +6,13 @@ accumulation (`jvp`) walks them from the inputs on, carrying d(node)/dt. Both wa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from tinynn.autodiff import apply, as_tensors, backpropagate, paths_to
 from tinynn.creation import tensor, zeros
 from tinynn.graph import GraphError, Node
-from tinynn.modes import enable_grad
+from tinynn.modes import enable_grad, is_grad_enabled
 from tinynn.ops.base import keywords
 from tinynn.ops.joining import stack
 from tinynn.ops.shape import broadcast_to, reshape
@@ -105,8 +105,29 @@ def _inputs(arguments: Sequence[Any], argnums: int | Sequence[int]) -> tuple[lis
     return new, [new[i] for i in chosen]
 
 
+def _stays_recorded(outputs: Iterable[Any], chosen: Sequence[Tensor]) -> bool:
+    """Whether the outputs depend on a leaf besides the fresh ones: a parameter in the function, an outer transform.
+
+    Then derivatives stay part of that graph (forces in a loss are differentiated by the network's parameters).
+    """
+    own = {x.node for x in chosen}
+    seen: set[Node] = set()
+    stack = [out.node for out in outputs if isinstance(out, Tensor) and out.node is not None]
+    while stack:
+        node = stack.pop()
+        if node not in seen:
+            if not node.parents and node not in own:
+                return True
+            seen.add(node)
+            stack.extend(parent for parent in node.parents if parent is not None)
+    return False
+
+
 def value_and_grad(function: Function, argnums: int | Sequence[int] = 0) -> Function:
     """A function that returns (f(x), df/dx) for a scalar f.
+
+    Where ``function`` uses tensors that want a gradient (a network's parameters), both results can be differentiated
+    by them; under `no_grad` they are constants.
 
     Parameters
     ----------
@@ -121,8 +142,8 @@ def value_and_grad(function: Function, argnums: int | Sequence[int] = 0) -> Func
     """
 
     def transformed(*arguments: Any) -> tuple[Any, Any]:
+        recording = is_grad_enabled()
         with enable_grad():
-            outer = any(isinstance(a, Tensor) and a.node is not None for a in arguments)
             new, chosen = _inputs(arguments, argnums)
             out = function(*new)
             if not isinstance(out, Tensor) or out.size != 1:
@@ -133,7 +154,7 @@ def value_and_grad(function: Function, argnums: int | Sequence[int] = 0) -> Func
                 else [None] * len(chosen)
             )
             found = [zeros(*x.shape, dtype=x.dtype) if g is None else g for x, g in zip(chosen, found, strict=True)]
-            if not outer:
+            if not (recording and _stays_recorded([out], chosen)):
                 out, found = out.detach(), [g.detach() for g in found]
         return out, found[0] if isinstance(argnums, int) else tuple(found)
 
@@ -168,10 +189,11 @@ def vjp(function: Function, *primals: Any) -> tuple[Any, Function]:
     >>> pullback(tinynn.tensor([1.0, 0.0]))
     (tensor([2., 0.]),)
     """
+    recording = is_grad_enabled()
     with enable_grad():
-        outer = any(isinstance(a, Tensor) and a.node is not None for a in primals)
         new, chosen = _inputs(primals, range(len(primals)))
         out = function(*new)
+        outer = recording and _stays_recorded([out], chosen)
 
     def pullback(cotangent: Any) -> tuple[Tensor, ...]:
         recorded = outer or (isinstance(cotangent, Tensor) and cotangent.node is not None)
@@ -201,8 +223,8 @@ def jvp(function: Function, primals: Sequence[Any], tangents: Sequence[Any]) -> 
     """
     if len(primals) != len(tangents):
         raise ValueError(f"jvp: {len(primals)} primals but {len(tangents)} tangents")
+    recording = is_grad_enabled()
     with enable_grad():
-        outer = any(isinstance(a, Tensor) and a.node is not None for a in (*primals, *tangents))
         new, chosen = _inputs(primals, range(len(primals)))
         starts: dict[Node, Any] = {}
         for i, (x, t) in enumerate(zip(chosen, tangents, strict=True)):
@@ -213,7 +235,7 @@ def jvp(function: Function, primals: Sequence[Any], tangents: Sequence[Any]) -> 
         out = function(*new)
         results = [pushforward(y, starts) for y in (out if isinstance(out, (tuple, list)) else [out])]
         outs = list(out) if isinstance(out, (tuple, list)) else [out]
-        if not outer:
+        if not (recording and _stays_recorded([*outs, *tangents], chosen)):
             results = [t.detach() for t in results]
             outs = [y.detach() for y in outs]
     return (tuple(outs), tuple(results)) if isinstance(out, (tuple, list)) else (outs[0], results[0])
@@ -246,6 +268,8 @@ def _tangent(node: Node, tangents: list[Any]) -> Any:
             for t, rule in zip(tangents, op.rules, strict=True)
             if t is not None and rule is not None
         ]
+        if not terms:  # only the condition of a `where` moves, and it is flat between its jumps
+            return zeros(*node.shape, dtype=next(t.dtype for t in tangents if t is not None))
         total = terms[0]
         for term in terms[1:]:
             total = total + term
@@ -279,8 +303,8 @@ def jacobian(function: Function, argnums: int = 0) -> Function:
     """
 
     def transformed(*arguments: Any) -> Tensor:
+        recording = is_grad_enabled()
         with enable_grad():
-            outer = any(isinstance(a, Tensor) and a.node is not None for a in arguments)
             new, (x,) = _inputs(arguments, argnums)
             out = function(*new)
             flat = reshape(out, (-1,))
@@ -289,7 +313,7 @@ def jacobian(function: Function, argnums: int = 0) -> Function:
                 g = gradients(flat[i], x, create_graph=True, allow_unused=True) if flat.node is not None else None
                 rows.append(zeros(*x.shape, dtype=x.dtype) if g is None else g)
             full = reshape(stack(rows), (*out.shape, *x.shape)) if rows else zeros(*out.shape, *x.shape)
-            return full if outer else full.detach()
+            return full if recording and _stays_recorded([out], [x]) else full.detach()
 
     return transformed
 

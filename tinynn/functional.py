@@ -9,7 +9,7 @@ import numpy as np
 from tinynn.ops import comparison, elementwise, piecewise, reduce
 from tinynn.ops.joining import concatenate
 from tinynn.ops.reduce import Axis
-from tinynn.ops.shape import kept_shape, moveaxis, normalize_axes, reshape
+from tinynn.ops.shape import kept_shape, moveaxis, normalize_axes, reshape, with_shape
 
 
 def var(x: Any, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Any:
@@ -30,6 +30,7 @@ def var(x: Any, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Any
     >>> tinynn.var(tinynn.tensor([1.0, 2.0, 3.0]))
     tensor(0.66666667)
     """
+    x = with_shape(x)
     n = reduce._count(tuple(x.shape), axis)
     if n <= ddof:
         raise ValueError(f"var: {n} elements over axis={axis} of shape {tuple(x.shape)} are not more than ddof={ddof}")
@@ -62,13 +63,14 @@ def prod(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     >>> x.grad
     tensor([0., 6., 0.])
     """
-    axes = normalize_axes(axis, len(x.shape))
+    x = with_shape(x)
+    axes = sorted(normalize_axes(axis, len(x.shape)))  # in order, a move to the front leaves the later ones in place
     shape = kept_shape(tuple(x.shape), axis) if keepdims else tuple(n for i, n in enumerate(x.shape) if i not in axes)
     for k, i in enumerate(axes):
         x = moveaxis(x, i, k)  # the axes to multiply over come first, in one
     x = reshape(x, (int(np.prod(x.shape[: len(axes)])), *x.shape[len(axes) :]))
     if not x.shape[0]:
-        return reshape(reduce.sum(x, 0) + 1.0, shape)
+        return reshape(reduce.sum(x, 0) + 1, shape)
     while (n := x.shape[0]) > 1:
         half = x[: n // 2] * x[n // 2 : 2 * (n // 2)]
         x = half if n % 2 == 0 else concatenate([half, x[n - 1 :]], 0)
@@ -84,6 +86,7 @@ def logsumexp(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     >>> tinynn.logsumexp(tinynn.tensor([1000.0, 1000.0]))
     tensor(1000.69314718)
     """
+    x = with_shape(x)
     m = _safe_max(x, axis)
     out = elementwise.log(reduce.sum(elementwise.exp(x - m), axis, keepdims=True)) + m
     if keepdims:
@@ -101,6 +104,7 @@ def softmax(x: Any, axis: int = -1) -> Any:
     >>> tinynn.softmax(tinynn.tensor([0.0, 1000.0]))
     tensor([0., 1.])
     """
+    x = with_shape(x)
     e = elementwise.exp(x - _safe_max(x, axis))
     return e / reduce.sum(e, axis, keepdims=True)
 
@@ -114,6 +118,7 @@ def log_softmax(x: Any, axis: int = -1) -> Any:
     >>> tinynn.log_softmax(tinynn.tensor([0.0, 1000.0]))
     tensor([-1000.,     0.])
     """
+    x = with_shape(x)
     shifted = x - _safe_max(x, axis)
     return shifted - elementwise.log(reduce.sum(elementwise.exp(shifted), axis, keepdims=True))
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import itertools
 import os
 import sys
+import threading
 import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -70,12 +71,13 @@ class Node:
 class Leaf(Node):
     """The node of a tensor that wants a gradient and that no operation made: a parameter, or an input."""
 
-    __slots__ = ("consumed", "edited_at", "tensor", "version")
+    __slots__ = ("consumed", "edited", "edited_at", "tensor", "version")
 
     def __init__(self, tensor: Tensor) -> None:
         super().__init__(_NO_OP, (), {}, tensor.shape)
         self.tensor = weakref.ref(tensor)
         self.version = 0  # the number on the clock when the array was last edited in place
+        self.edited: Any = None  # that array: saved arrays may be views of it after the tensor is gone
         self.edited_at: str | None = None
         self.consumed = False  # an optimizer step has used the gradient
 
@@ -94,26 +96,31 @@ class _Clock:
 
 clock = _Clock()
 _edited: weakref.WeakSet[Leaf] = weakref.WeakSet()
+_edited_lock = threading.Lock()
 
 
 def note_edit(leaf: Leaf, where: str | None = None) -> None:
     """Count a new version of a leaf's array, which is being overwritten in place."""
     if leaf.version == 0:
-        _edited.add(leaf)
+        with _edited_lock:
+            _edited.add(leaf)
     leaf.version = clock.last_edit = _next_number()
+    tensor = leaf.tensor()
+    leaf.edited = None if tensor is None else tensor.array
     leaf.edited_at = where
 
 
 def check_unedited(node: Node) -> None:
     """Refuse to use a saved array that was overwritten after ``node`` was made."""
-    edits = [leaf for leaf in _edited if leaf.version > node.number]
+    with _edited_lock:
+        edits = [leaf for leaf in _edited if leaf.version > node.number]
     for name, value in (node.saved or {}).items():
         for leaf in edits:
-            tensor = leaf.tensor()
-            if tensor is not None and dispatch.same_memory(value, tensor.array):
+            if dispatch.same_memory(value, leaf.edited):
                 raise GraphError(
-                    f"backward() through {type(node.op).__name__} needs its {name!r}, but {tensor.describe()} was "
-                    f"edited in place after that operation ran (at {leaf.edited_at or 'an unknown line'}"
+                    f"backward() through {type(node.op).__name__} needs its {name!r}, but a {leaf.edited.dtype} tensor "
+                    f"of shape {leaf.shape} was edited in place after that operation ran (at "
+                    f"{leaf.edited_at or 'an unknown line'}"
                     + (f"; the operation was recorded at {node.made_at}" if node.made_at else "")
                     + "). Call backward() before optimizer.step(), or compute the result again after it."
                 )

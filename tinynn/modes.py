@@ -42,6 +42,10 @@ class _SetRecording:
 
     _value: bool
 
+    def __new__(cls, function: Any = None) -> Any:
+        """``@no_grad`` without parentheses decorates, too."""
+        return super().__new__(cls) if function is None else cls()(function)
+
     def __init__(self) -> None:
         self._before: list[bool] = []
 

@@ -85,6 +85,11 @@ class PythonProtocol:
     def __array_ufunc__(self: Any, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
         """``ndarray * tensor`` and ``np.exp(tensor)`` come here and give Tensors."""
         function: Any = UFUNCS.get(ufunc.__name__) if method == "__call__" and not kwargs else None
+        if "out" in kwargs:
+            raise TypeError(
+                f"numpy.{ufunc.__name__} cannot write a tensor's result into an array: `a += t` on a NumPy array does "
+                "that. Write a = a + t, which is a tensor, or use t.detach().numpy()"
+            )
         if function is None:
             raise TypeError(
                 f"numpy.{ufunc.__name__}{'' if method == '__call__' else '.' + method} is not defined for tensors; use "

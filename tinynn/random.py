@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from tinynn.backends import convert
+from tinynn.creation import lengths
 from tinynn.dtypes import get_default_dtype
 from tinynn.kernels import philox
 from tinynn.tensor import Tensor
@@ -89,12 +90,6 @@ def manual_seed(seed: int) -> Generator:
     return default_generator.manual_seed(seed)
 
 
-def _shape(shape: tuple[Any, ...]) -> tuple[int, ...]:
-    if len(shape) == 1 and not isinstance(shape[0], (int, np.integer)):
-        shape = tuple(shape[0])
-    return tuple(int(n) for n in shape)
-
-
 def rand(*shape: Any, generator: Generator | None = None, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """Uniform numbers in [0, 1).
 
@@ -104,7 +99,7 @@ def rand(*shape: Any, generator: Generator | None = None, dtype: Any = None, req
     >>> tinynn.rand(2, 3, generator=tinynn.Generator(0)).shape
     (2, 3)
     """
-    return _draw("uniform", _shape(shape), generator, dtype, requires_grad)
+    return _draw("uniform", lengths(shape), generator, dtype, requires_grad)
 
 
 def randn(*shape: Any, generator: Generator | None = None, dtype: Any = None, requires_grad: bool = False) -> Tensor:
@@ -116,7 +111,7 @@ def randn(*shape: Any, generator: Generator | None = None, dtype: Any = None, re
     >>> tinynn.randn(2, 3, generator=tinynn.Generator(0)).shape
     (2, 3)
     """
-    return _draw("normal", _shape(shape), generator, dtype, requires_grad)
+    return _draw("normal", lengths(shape), generator, dtype, requires_grad)
 
 
 def _draw(kind: str, shape: tuple[int, ...], generator: Generator | None, dtype: Any, requires_grad: bool) -> Tensor:

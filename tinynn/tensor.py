@@ -174,6 +174,7 @@ class Tensor(PythonProtocol):
             raise GraphError(
                 f"backward() on {self.describe()} that does not depend on anything with requires_grad=True"
                 + ("" if is_grad_enabled() else " (recording is off: this is inside no_grad)")
+                + ". (`w -= step` makes a new tensor, which is no leaf; w.assign_(w - step) overwrites the leaf.)"
             )
         g = _seed(self, gradient, create_graph)
         keep = create_graph if retain_graph is None else retain_graph
@@ -198,7 +199,7 @@ class Tensor(PythonProtocol):
             self._grad = Tensor(self._grad.array + gradient)
 
     def detach(self) -> Tensor:
-        """The same array, outside the graph."""
+        """The same array, outside the graph. A later ``assign_`` shows in both; ``detach().clone()`` is a copy."""
         return piecewise.stop_gradient(self)
 
     def clone(self) -> Tensor:
@@ -308,9 +309,9 @@ class Tensor(PythonProtocol):
     __le__ = comparison.less_equal
     __gt__ = comparison.greater
     __ge__ = comparison.greater_equal
-    __and__ = __rand__ = comparison.logical_and
-    __or__ = __ror__ = comparison.logical_or
-    __invert__ = comparison.logical_not
+    __and__ = __rand__ = comparison.and_
+    __or__ = __ror__ = comparison.or_
+    __invert__ = comparison.not_
     __getitem__ = indexing.getitem
 
     exp = elementwise.exp

@@ -167,7 +167,7 @@ def test_errors() -> None:
     with pytest.raises(ValueError, match=r"in_features = 3.*\(5, 2\)"):
         tn.linear(tn.zeros(5, 2), tn.zeros(4, 3))
     with pytest.raises(
-        TypeError, match=r"x is float32 and the weight is float64.*x\.to\('float64'\).*model\.to\('float32'\)"
+        TypeError, match=r"x is float32 and the parameters are float64.*x\.to\('float64'\).*model\.to\('float32'\)"
     ):
         tn.linear(tn.zeros(5, 3, dtype="float32"), tn.zeros(4, 3))
     for subscripts, message in {

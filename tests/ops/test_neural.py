@@ -219,3 +219,11 @@ def test_errors() -> None:
     ]:
         with pytest.raises(error, match=message):
             call()
+
+
+def test_convolution_of_an_empty_batch() -> None:
+    x = tn.zeros(0, 2, 5, 5, requires_grad=True)
+    w = tn.ones(4, 1, 3, 3, requires_grad=True)
+    conv2d(x, w, tn.zeros(4, requires_grad=True), groups=2).sum().backward()
+    assert x.grad.shape == (0, 2, 5, 5)
+    assert w.grad.tolist() == np.zeros((4, 1, 3, 3)).tolist()

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from tinynn.kernels.memory import aligned_empty
+
 ARRAYS: tuple[Any, ...] = (np.ndarray,)  # cupy_backend adds its own
 default_device = "cpu"  # where new tensors are made; set by tinynn.use
 DEVICES = {"cpu": "cpu", "numpy": "cpu", "numba": "cpu", "cupy": "cuda", "cuda": "cuda", "gpu": "cuda"}
@@ -18,14 +20,19 @@ def as_array(value: Any) -> Any:
     """
     if isinstance(value, ARRAYS) and value.ndim:
         return value
-    if isinstance(value, (np.ndarray, np.generic)) or not isinstance(value, ARRAYS):
+    if value.__class__ is np.ndarray or not isinstance(value, ARRAYS):
         return np.asarray(value)[()]
     return value
 
 
 def copied(array: Any, dtype: Any) -> Any:
-    """A copy in the dtype given, or in its own."""
-    return as_array(array.astype(array.dtype if dtype is None else np.dtype(dtype)))
+    """A copy in the dtype given, or in its own; a large one begins on a cache line, which kernels like."""
+    dtype = array.dtype if dtype is None else np.dtype(dtype)
+    if array.__class__ is np.ndarray and array.ndim:
+        copy = aligned_empty(array.shape, dtype)
+        copy[...] = array
+        return copy
+    return as_array(array.astype(dtype))
 
 
 def placed(array: Any) -> Any:

@@ -5,6 +5,7 @@ The tables are empty under the ``numpy`` backend. `tinynn.backends.numba_backend
 
 from __future__ import annotations
 
+import numbers
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -39,21 +40,44 @@ def namespace_of(arrays: Sequence[Any]) -> Any:
     return numpy_backend
 
 
+def resolved(values: Sequence[Any]) -> tuple[Any, Sequence[Any]]:
+    """A namespace, and the values; lists and numbers as arrays if no array is among them: ``mean([1.0, 2.0])``."""
+    for value in values:
+        namespace = NAMESPACES.get(value.__class__)
+        if namespace is not None:
+            return namespace, values
+    python = (list, tuple, int, float)
+    return numpy_backend, [np.asarray(value)[()] if isinstance(value, python) else value for value in values]
+
+
 def as_operand(value: Any) -> Any:
     """Make something that is combined with a Tensor ready for an op.
 
     NumPy scalars become Python numbers, so that they do not widen a float32 tensor; lists become arrays.
+
+    Raises
+    ------
+    TypeError
+        For a complex number: gradients here are those of real functions.
     """
     if isinstance(value, np.generic):
-        return value.item()
+        value = value.item()
     if isinstance(value, (list, tuple)):
         return np.asarray(value)
+    if isinstance(value, complex):
+        raise TypeError(f"{value!r} is complex; tensors hold real numbers: keep real and imaginary part in two tensors")
+    if isinstance(value, numbers.Real) and not isinstance(value, (int, float)):
+        return float(value)  # a Fraction, which NumPy would make an array of objects of
     return value
 
 
 def same_memory(a: Any, b: Any) -> bool:
-    """Whether two arrays are views of one array."""
-    return _owner(a) is _owner(b)
+    """Whether ``a``, an array or a tuple of arrays, may lie in the memory of the array ``b``."""
+    if isinstance(a, tuple):
+        return any(same_memory(part, b) for part in a)
+    if isinstance(a, np.ndarray):
+        return isinstance(b, np.ndarray) and np.may_share_memory(a, b)
+    return hasattr(a, "base") and _owner(a) is _owner(b)  # CuPy; NumPy's scalars are never edited
 
 
 def _owner(array: Any) -> Any:

@@ -107,34 +107,35 @@ def register_forward(
     first: int, last: int, x: Array, weight: Array, bias: Array, eps: Any, out: Array, mean: Array,
     rstd: Array, streaming: bool,
 ) -> None:  # fmt: skip
-    """Rows first to last of out, mean and rstd; x and out are flat.
+    """As ``plain_forward``.
 
     The moments of a row are taken about the mean of its first two pairs of registers, so that one reading
     gives both. The variance is ``square - rest**2``; where so much cancels that it would be wrong by more
     than a few units in the last place, they are taken once more, about the mean just found.
     """
+    flat_x, flat_out = x.reshape(-1), out.reshape(-1)
     width, step = np.uint64(weight.size), _BYTES // np.uint64(x.itemsize)
     sample = min(width, np.uint64(4) * step)
     unit, zero, nothing = x.dtype.type(1), x.dtype.type(0), splat(x.dtype.type(0))
     one = splat(unit)
     for row in range(np.uint64(first), np.uint64(last)):
         start = row * width
-        centre, _ = _moments(x, start, sample, zero)
-        rest, square = _moments(x, start, width, centre)
+        centre, _ = _moments(flat_x, start, sample, zero)
+        rest, square = _moments(flat_x, start, width, centre)
         if not rest * rest <= square * x.dtype.type(0.5):
             centre += rest
-            rest, square = _moments(x, start, width, centre)
+            rest, square = _moments(flat_x, start, width, centre)
         r = unit / np.sqrt(max(square - rest * rest, zero) + eps)
         mean[row], rstd[row] = centre + rest, r
         by_centre, by_rest, scale = splat(-centre), splat(-rest), splat(r)
         for j in range(np.uint64(0), width, step):
-            d = multiply_add(multiply_add(load(x, start + j), one, by_centre), one, by_rest)
+            d = multiply_add(multiply_add(load(flat_x, start + j), one, by_centre), one, by_rest)
             x_hat = multiply_add(d, scale, nothing)
             value = multiply_add(x_hat, load(weight, j), load(bias, j))
             if streaming:
-                stream(out, start + j, value)
+                stream(flat_out, start + j, value)
             else:
-                store(out, start + j, value)
+                store(flat_out, start + j, value)
     if streaming:
         drain()
 
@@ -171,7 +172,8 @@ def register_backward(
     first: int, last: int, g: Array, x: Array, mean: Array, rstd: Array, weight: Array, dx: Array,
     dweight: Array, dbias: Array, streaming: bool,
 ) -> None:  # fmt: skip
-    """Rows of the slots first to last; g, x and dx are flat, ``dweight`` and ``dbias`` as for plain loops."""
+    """As ``plain_backward``."""
+    flat_g, flat_x, flat_dx = g.reshape(-1), x.reshape(-1), dx.reshape(-1)
     width, step = np.uint64(weight.size), _BYTES // np.uint64(x.itemsize)
     count, nothing, one = x.dtype.type(weight.size), splat(x.dtype.type(0)), splat(x.dtype.type(1))
     for slot in range(first, last):
@@ -180,16 +182,16 @@ def register_backward(
         db[:] = 0
         for row in range(slot * ROWS_PER_SLOT, min((slot + 1) * ROWS_PER_SLOT, mean.size)):
             m, r, start = mean[row], rstd[row], np.uint64(row) * width
-            plain, weighted = _register_sums(g, x, start, m, r, weight, dw, db)
+            plain, weighted = _register_sums(flat_g, flat_x, start, m, r, weight, dw, db)
             by_mean, scale = splat(-m), splat(r)
             level, slope = splat(-(r * plain / count)), splat(-(r * r * weighted / count))
             for j in range(np.uint64(0), width, step):
-                d = multiply_add(load(x, start + j), one, by_mean)
-                h = multiply_add(load(g, start + j), load(weight, j), nothing)
+                d = multiply_add(load(flat_x, start + j), one, by_mean)
+                h = multiply_add(load(flat_g, start + j), load(weight, j), nothing)
                 value = multiply_add(h, scale, multiply_add(d, slope, level))
                 if streaming:
-                    stream(dx, start + j, value)
+                    stream(flat_dx, start + j, value)
                 else:
-                    store(dx, start + j, value)
+                    store(flat_dx, start + j, value)
     if streaming:
         drain()

@@ -56,12 +56,11 @@ def layer_norm_forward(
     out = _result(x)
     if x.nbytes >= _LARGE:
         weight, bias = _copy_apart(weight, x, quarters=1), _copy_apart(bias, x, quarters=3)
-    parts = weight, bias, x.dtype.type(eps)
+    work = x, weight, bias, x.dtype.type(eps), out, mean, rstd
     if fits_registers(x, at_once=2):
-        flat = x.reshape(-1), *parts, out.reshape(-1), mean, rstd, worth_streaming(out)
-        share(rows.register_forward, len(x), 0.2 * x.size, *flat)
+        share(rows.register_forward, len(x), 0.2 * x.size, *work, worth_streaming(out))
     else:
-        share(rows.plain_forward, len(x), 0.3 * x.size, x, *parts, out, mean, rstd)
+        share(rows.plain_forward, len(x), 0.3 * x.size, *work)
     return out, mean, rstd
 
 
@@ -92,11 +91,11 @@ def layer_norm_backward(
     else:
         dweight, dbias = (empty_apart(shape, x.dtype, x, quarters) for quarters in (1, 2))
         weight = _copy_apart(weight, x, quarters=3)
+    work = g, x, mean, rstd, weight, dx, dweight, dbias
     if fits_registers(x, at_once=2):
-        flat = g.reshape(-1), x.reshape(-1), mean, rstd, weight, dx.reshape(-1)
-        share(rows.register_backward, slots, 0.4 * x.size, *flat, dweight, dbias, worth_streaming(dx))
+        share(rows.register_backward, slots, 0.4 * x.size, *work, worth_streaming(dx))
     else:
-        share(rows.plain_backward, slots, 0.6 * x.size, g, x, mean, rstd, weight, dx, dweight, dbias)
+        share(rows.plain_backward, slots, 0.6 * x.size, *work)
     return dx, dweight.sum(axis=0) if need_weight else None, dbias.sum(axis=0) if need_bias else None
 
 

@@ -28,6 +28,7 @@ from tinynn.ops.elementwise import sigmoid, tanh
 from tinynn.ops.indexing import one_hot, take
 from tinynn.ops.linalg import linear
 from tinynn.ops.shape import expand_dims, normalize_axis, reshape
+from tinynn.ops.transfer import refuse_mixed
 from tinynn.random import Generator
 from tinynn.tensor import Tensor
 
@@ -80,12 +81,8 @@ def log_softmax(x: Any, dim: int = -1, axis: int | None = None) -> Any:
 
 def check_dtype(name: str, x: Any, weight: Any) -> None:
     """Refuse an input whose dtype is not that of the layer's parameters."""
-    if weight is not None and x.dtype != weight.dtype:
-        raise TypeError(
-            f"{name}: the input is {x.dtype} and the layer is {weight.dtype}. Convert the input, "
-            f"x.to({str(weight.dtype)!r}), or "
-            f"the model, model.to({str(x.dtype)!r})."
-        )
+    if weight is not None:
+        refuse_mixed(name, x, weight)
 
 
 def layer_norm(

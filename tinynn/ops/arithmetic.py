@@ -1,4 +1,4 @@
-"""Arithmetic and comparison: what Python's operators on Tensors do."""
+"""Arithmetic: what Python's operators on Tensors do. Comparisons and logic are in `tinynn.ops.comparison`."""
 
 from __future__ import annotations
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from tinynn.autodiff import apply
 from tinynn.ops.base import Elementwise
 
@@ -172,3 +174,31 @@ def logical_not(x: Any) -> Any:
     tensor([False,  True])
     """
     return apply(_NOT, x)
+
+
+# Operators: ``mask & other``. For integers NumPy's would work on bits, which is something else.
+
+
+def and_(a: Any, b: Any) -> Any:
+    """a & b, for bools"""
+    return logical_and(_bools("&", a), _bools("&", b))
+
+
+def or_(a: Any, b: Any) -> Any:
+    """a | b, for bools"""
+    return logical_or(_bools("|", a), _bools("|", b))
+
+
+def not_(x: Any) -> Any:
+    """~x, for bools"""
+    return logical_not(_bools("~", x))
+
+
+def _bools(sign: str, x: Any) -> Any:
+    dtype = x.dtype if hasattr(x, "dtype") else np.asarray(x).dtype
+    if dtype.kind != "b":
+        raise TypeError(
+            f"{sign} is for tensors of bools, such as (x > 0) {sign} ..., but one is {dtype}: compare first, with "
+            "parentheses, or use tinynn.logical_and, logical_or, logical_not"
+        )
+    return x

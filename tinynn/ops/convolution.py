@@ -13,6 +13,7 @@ from tinynn.ops.joining import pad
 from tinynn.ops.linalg import Contract
 from tinynn.ops.reduce import sum
 from tinynn.ops.shape import Shape, broadcast_to, expand_dims, reshape
+from tinynn.ops.transfer import refuse_mixed
 from tinynn.ops.windows import OverlapAdd, Pair, out_size, windows
 
 
@@ -45,7 +46,7 @@ class Conv2d(Op):
     def grad_x(self, g, *, weight, x_shape):
         (ph, pw), groups = self.padding, self.groups
         samples, channels, height, width = x_shape
-        g = reshape(g, (samples, groups, -1, *g.shape[2:]))
+        g = reshape(g, (samples, groups, g.shape[1] // groups, *g.shape[2:]))
         grouped = reshape(weight, (groups, -1, *weight.shape[1:]))
         under = apply(Contract("ngoij", "gockl", "ngcijkl"), g, grouped)
         under = reshape(under, (samples, channels, *under.shape[3:]))
@@ -59,7 +60,7 @@ class Conv2d(Op):
         height, width = g.shape[2:]
         view = view[:, :, :height, :width]
         view = reshape(view, (samples, self.groups, channels // self.groups, *view.shape[2:]))
-        g = reshape(g, (samples, self.groups, -1, height, width))
+        g = reshape(g, (samples, self.groups, g.shape[1] // self.groups, height, width))
         return reshape(apply(Contract("ngoij", "ngcijkl", "gockl"), g, view), weight_shape)
 
     def grad_bias(self, g):
@@ -191,11 +192,7 @@ def conv2d(
             f"conv2d: x has {x.shape[1]} channels, but weight of shape {tuple(weight.shape)} with groups={groups} "
             f"needs {weight.shape[1] * groups} (and out_channels divisible by groups)"
         )
-    if x.dtype != weight.dtype:
-        raise TypeError(
-            f"conv2d: x is {x.dtype} and the weight is {weight.dtype}. Convert the input, x.to({str(weight.dtype)!r}), "
-            f"or the model, model.to({str(x.dtype)!r})."
-        )
+    refuse_mixed("conv2d", x, weight)
     size = tuple(n + 2 * p for n, p in zip(x.shape[2:], padding, strict=True))
     if min(out_size(size, weight.shape[2:], stride, dilation)) < 1:
         raise ValueError(

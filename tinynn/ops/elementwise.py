@@ -1,6 +1,6 @@
-"""Functions of one number, applied to each element, and the choices between two: maximum, minimum, where.
+"""Smooth functions of one number, applied to each element: exp, log, sqrt, sin, tanh, ...
 
-What the derivative is at a corner is a choice; docs/corners.md has all of them in one table.
+Those made of pieces (abs, maximum, where) are in `tinynn.ops.piecewise`.
 """
 
 from __future__ import annotations

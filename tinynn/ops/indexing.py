@@ -13,7 +13,7 @@ import numpy as np
 
 from tinynn.autodiff import apply
 from tinynn.ops.base import Op
-from tinynn.ops.shape import Shape, broadcast_to, normalize_axis, reshape
+from tinynn.ops.shape import Shape, broadcast_to, normalize_axis, reshape, with_shape
 
 Index = Any
 _ARRAY = "array"  # stands in a pattern for an index array
@@ -149,6 +149,7 @@ def take(x: Any, indices: Any, axis: int | None = None) -> Any:
     tensor([[2., 1.],
             [4., 3.]])
     """
+    x = with_shape(x)
     if axis is None:
         x, axis = reshape(x, (-1,)), 0
     axis = normalize_axis(axis, len(x.shape))
@@ -165,7 +166,7 @@ def take_along_axis(x: Any, indices: Any, axis: int) -> Any:
     tensor([[2.],
             [3.]])
     """
-    indices = _index_array(indices)
+    x, indices = with_shape(x), _index_array(indices)
     axis = normalize_axis(axis, len(x.shape))
     if len(indices.shape) != len(x.shape):
         raise ValueError(
@@ -203,10 +204,11 @@ def scatter_add(x: Any, index: Index, values: Any) -> Any:
     tensor([1., 0., 5.])
     """
     parts = index if isinstance(index, tuple) else (index,)
+    x = with_shape(x)
     picked = np.empty(tuple(x.shape), bool)[
         tuple(np.asarray(getattr(p, "array", p)) if not _is_basic(p) else p for p in parts)
     ]
-    values = values if hasattr(values, "shape") else np.asarray(values)
+    values = with_shape(values)
     if tuple(values.shape) != picked.shape:
         values = broadcast_to(values, picked.shape)
     pattern = tuple(part if _is_basic(part) else _ARRAY for part in parts)

@@ -15,6 +15,7 @@ from tinynn.autodiff import apply
 from tinynn.backends.dispatch import namespace_of
 from tinynn.ops.base import Op
 from tinynn.ops.shape import (
+    INTEGERS,
     Reshape,
     Shape,
     broadcast_to,
@@ -23,6 +24,7 @@ from tinynn.ops.shape import (
     normalize_axis,
     ravel,
     reshape,
+    with_shape,
 )
 
 
@@ -134,7 +136,7 @@ def stack(xs: Sequence[Any], axis: int = 0) -> Any:
     tensor([[1., 2.],
             [3., 4.]])
     """
-    xs = [x if hasattr(x, "shape") else np.asarray(x) for x in xs]
+    xs = [with_shape(x) for x in xs]
     if not xs:
         raise ValueError("stack: there is nothing to stack, the list is empty")
     for i, x in enumerate(xs):
@@ -154,9 +156,10 @@ def split(x: Any, sections: int | Sequence[int], axis: int = 0) -> list[Any]:
     >>> tinynn.split(tinynn.tensor([1.0, 2.0, 3.0]), [1])
     [tensor([1.]), tensor([2., 3.])]
     """
+    x = with_shape(x)
     axis = normalize_axis(axis, len(x.shape))
     n = x.shape[axis]
-    if isinstance(sections, int):
+    if isinstance(sections, INTEGERS):
         if sections < 1 or n % sections:
             raise ValueError(f"split: an axis of length {n} cannot be cut into {sections} equal parts")
         places = list(range(n // sections, n, n // sections)) if n else [0] * (sections - 1)
@@ -181,6 +184,7 @@ def pad(x: Any, pad_width: Any, value: float = 0.0) -> Any:
     >>> tinynn.pad(tinynn.tensor([1.0, 2.0]), (1, 2))
     tensor([0., 1., 2., 0., 0.])
     """
+    x = with_shape(x)
     try:
         widths = tuple((int(b), int(a)) for b, a in np.broadcast_to(pad_width, (len(x.shape), 2)))
     except ValueError:
@@ -201,6 +205,7 @@ def flip(x: Any, axis: int | tuple[int, ...] | None = None) -> Any:
     >>> tinynn.flip(tinynn.tensor([1.0, 2.0, 3.0]))
     tensor([3., 2., 1.])
     """
+    x = with_shape(x)
     return apply(Flip(normalize_axes(axis, len(x.shape))), x)
 
 
@@ -213,6 +218,7 @@ def roll(x: Any, shift: int, axis: int | None = None) -> Any:
     >>> tinynn.roll(tinynn.tensor([1.0, 2.0, 3.0]), 1)
     tensor([3., 1., 2.])
     """
+    x = with_shape(x)
     if axis is None:
         return reshape(roll(ravel(x), shift, 0), tuple(x.shape))
     axis = normalize_axis(axis, len(x.shape))
@@ -232,7 +238,8 @@ def tile(x: Any, reps: int | Sequence[int]) -> Any:
     >>> tinynn.tile(tinynn.tensor([1.0, 2.0]), 2)
     tensor([1., 2., 1., 2.])
     """
-    counts = (reps,) if isinstance(reps, int) else tuple(reps)
+    x = with_shape(x)
+    counts = (reps,) if isinstance(reps, INTEGERS) else tuple(reps)
     shape = (1,) * (len(counts) - len(x.shape)) + tuple(x.shape)
     counts = (1,) * (len(shape) - len(counts)) + counts
     x = reshape(x, tuple(k for n in shape for k in (1, n)))
@@ -249,6 +256,7 @@ def repeat(x: Any, repeats: int, axis: int | None = None) -> Any:
     >>> tinynn.repeat(tinynn.tensor([1.0, 2.0]), 2)
     tensor([1., 1., 2., 2.])
     """
+    x = with_shape(x)
     if axis is None:
         x, axis = ravel(x), 0
     axis = normalize_axis(axis, len(x.shape))

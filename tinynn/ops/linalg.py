@@ -9,7 +9,8 @@ import numpy as np
 from tinynn.autodiff import apply
 from tinynn.ops.base import Op
 from tinynn.ops.reduce import sum
-from tinynn.ops.shape import broadcast_to, expand_dims, reshape, transpose
+from tinynn.ops.shape import broadcast_to, expand_dims, reshape, transpose, with_shape
+from tinynn.ops.transfer import refuse_mixed
 
 
 class MatMul(Op):
@@ -131,7 +132,7 @@ def matmul(a: Any, b: Any) -> Any:
     >>> tinynn.matmul(tinynn.tensor([[1.0, 2.0]]), tinynn.tensor([[3.0], [4.0]]))
     tensor([[11.]])
     """
-    a, b = _with_shape(a), _with_shape(b)
+    a, b = with_shape(a), with_shape(b)
     if not a.shape or not b.shape:
         raise ValueError(
             f"matmul: inputs of shape {tuple(a.shape)} and {tuple(b.shape)}; use * for products with a number"
@@ -176,17 +177,14 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Any:
     >>> tinynn.linear(tinynn.tensor([[1.0, 2.0]]), tinynn.tensor([[3.0, 4.0]]), tinynn.tensor([0.5]))
     tensor([[11.5]])
     """
-    x = _with_shape(x)
+    x = with_shape(x)
     if not x.shape or x.shape[-1] != weight.shape[1]:
         raise ValueError(
             f"linear: the last axis of x must be in_features = {weight.shape[1]}, but x has shape {tuple(x.shape)} "
             f"(weight has shape {tuple(weight.shape)}: out_features, in_features)"
         )
     if x.dtype != weight.dtype:
-        raise TypeError(
-            f"linear: x is {x.dtype} and the weight is {weight.dtype}. Convert the input, x.to({str(weight.dtype)!r}), "
-            f"or the model, model.to({str(x.dtype)!r})."
-        )
+        refuse_mixed("linear", x, weight)
     if len(x.shape) == 1:
         return apply(_LINEAR, reshape(x, (1, -1)), weight, bias).reshape((-1,))
     return apply(_LINEAR, x, weight, bias)
@@ -201,7 +199,7 @@ def dot(a: Any, b: Any) -> Any:
     >>> tinynn.dot(tinynn.tensor([1.0, 2.0]), tinynn.tensor([3.0, 4.0]))
     tensor(11.)
     """
-    a, b = _with_shape(a), _with_shape(b)
+    a, b = with_shape(a), with_shape(b)
     if not a.shape or not b.shape:
         return a * b
     if len(b.shape) <= 2:
@@ -252,7 +250,7 @@ def einsum(subscripts: str, *operands: Any) -> Any:
     tensor(5.)
     """
     terms, out = _parse(subscripts, operands)
-    work = [_simplify(x, letters) for x, letters in zip(map(_with_shape, operands), terms, strict=True)]
+    work = [_simplify(x, letters) for x, letters in zip(map(with_shape, operands), terms, strict=True)]
     order: list[tuple[int, ...]] = [(0, 1)] if len(work) == 2 else []
     if len(work) > 2:
         shapes = [np.broadcast_to(np.empty((), bool), x.shape) for x, _ in work]
@@ -337,13 +335,10 @@ def norm(x: Any, axis: int | tuple[int, ...] | None = None, keepdims: bool = Fal
     from tinynn.ops.elementwise import sqrt
     from tinynn.ops.piecewise import where
 
+    x = with_shape(x)
     squares = sum(x * x, axis=axis, keepdims=keepdims)
     zero = equal(squares, 0.0)
     return where(zero, 0.0, sqrt(where(zero, 1.0, squares)))
-
-
-def _with_shape(x: Any) -> Any:
-    return x if hasattr(x, "shape") else np.asarray(x)
 
 
 __all__ = ["broadcast_to", "dot", "einsum", "linear", "matmul", "norm", "outer"]

@@ -66,12 +66,19 @@ class Max(Op):
         return reshape(g, kept_shape(x.shape, self.axis)) * share
 
     def tangent(self, tangents, *, x, out):
-        """Forward mode: d out = sum over the largest elements of their share of dx."""
+        """Forward mode: d out = sum over the elements that tie for the extreme of their share of dx."""
         return sum(tangents[0] * self._share(x, out), self.axis, self.keepdims)
 
     def _share(self, x, out):
-        largest = equal(x, reshape(out, kept_shape(x.shape, self.axis))).astype(x.dtype)
-        return largest / sum(largest, self.axis, keepdims=True)
+        extreme = equal(x, reshape(out, kept_shape(x.shape, self.axis))).astype(x.dtype)
+        return extreme / sum(extreme, self.axis, keepdims=True)
+
+
+class Min(Max):
+    """out = the smallest x over axes,   d out/dx = 1 at the smallest; ties share evenly"""
+
+    def forward(self, xp, x):
+        return xp.min(x, axis=self.axis, keepdims=self.keepdims)
 
 
 class Cumsum(Op):
@@ -165,7 +172,7 @@ def max(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
 
 
 def min(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
-    """The smallest element over ``axis``: -max(-x).
+    """The smallest element over ``axis``. Elements that tie for it share the gradient evenly.
 
     Examples
     --------
@@ -173,7 +180,7 @@ def min(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     >>> tinynn.min(tinynn.tensor([[1.0, 2.0], [3.0, 0.0]]), axis=1)
     tensor([1., 0.])
     """
-    return -max(-x, axis, keepdims)
+    return apply(Min(axis, keepdims), x)
 
 
 def cumsum(x: Any, axis: int | None = None) -> Any:

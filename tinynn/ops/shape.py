@@ -1,7 +1,7 @@
-"""Operations that move elements and compute nothing: reshape, transpose, broadcast, join, split, pad, flip.
+"""Operations that move elements and compute nothing: reshape, transpose, broadcast.
 
-All of them are linear, so each gradient is the opposite movement: what was repeated is summed, what was cut is
-padded, what was joined is split.
+All of them are linear, so each gradient is the opposite movement: what was moved is moved back, what was repeated is
+summed. `tinynn.ops.joining` has those that join and cut.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from tinynn.autodiff import apply, undo_broadcast
 from tinynn.ops.base import Op
 
 Shape = tuple[int, ...]
+INTEGERS = (int, np.integer)
 
 
 class Reshape(Op):
@@ -71,7 +72,13 @@ class BroadcastTo(Op):
 
 
 def normalize_axis(axis: int, ndim: int) -> int:
-    """An axis counted from the front; IndexError-like message where it does not exist."""
+    """An axis counted from the front.
+
+    Raises
+    ------
+    AxisError
+        If there is no such axis; it is both an IndexError and a ValueError.
+    """
     if not -ndim <= axis < ndim:
         raise np.exceptions.AxisError(axis, ndim)
     return axis % ndim
@@ -81,7 +88,7 @@ def normalize_axes(axis: int | Sequence[int] | None, ndim: int) -> tuple[int, ..
     """Axes counted from the front, as a tuple; all of them for None."""
     if axis is None:
         return tuple(range(ndim))
-    axes = tuple(normalize_axis(i, ndim) for i in ((axis,) if isinstance(axis, int) else axis))
+    axes = tuple(normalize_axis(int(i), ndim) for i in ((axis,) if isinstance(axis, INTEGERS) else axis))
     if len(set(axes)) != len(axes):
         raise ValueError(f"axis {axis} names an axis twice")
     return axes
@@ -91,6 +98,11 @@ def kept_shape(shape: Shape, axis: int | Sequence[int] | None) -> Shape:
     """The shape after a reduction over ``axis`` with ``keepdims=True``."""
     axes = normalize_axes(axis, len(shape))
     return tuple(1 if i in axes else n for i, n in enumerate(shape))
+
+
+def with_shape(x: Any) -> Any:
+    """A list or a number as an array; what has a shape as it is."""
+    return x if hasattr(x, "shape") else np.asarray(x)
 
 
 # ------------------------------------------------------------------------------------------------------ functions
@@ -106,7 +118,7 @@ def reshape(x: Any, *shape: Any) -> Any:
     tensor([[1., 2.],
             [3., 4.]])
     """
-    if len(shape) == 1 and not isinstance(shape[0], (int, np.integer)):
+    if len(shape) == 1 and not isinstance(shape[0], INTEGERS):
         shape = tuple(shape[0])
     return apply(Reshape(shape), x)
 
@@ -133,8 +145,9 @@ def transpose(x: Any, *axes: Any) -> Any:
     tensor([[1., 3.],
             [2., 4.]])
     """
-    if len(axes) == 1 and not isinstance(axes[0], int):
+    if len(axes) == 1 and not isinstance(axes[0], INTEGERS):
         axes = tuple(axes[0]) if axes[0] is not None else ()
+    x = with_shape(x)
     ndim = len(x.shape)
     order = normalize_axes(axes, ndim) if axes else tuple(reversed(range(ndim)))
     if len(order) != ndim:
@@ -151,6 +164,7 @@ def swapaxes(x: Any, axis1: int, axis2: int) -> Any:
     >>> tinynn.swapaxes(tinynn.zeros((2, 3, 4)), 0, 2).shape
     (4, 3, 2)
     """
+    x = with_shape(x)
     order = list(range(len(x.shape)))
     i, j = normalize_axis(axis1, len(order)), normalize_axis(axis2, len(order))
     order[i], order[j] = order[j], order[i]
@@ -166,6 +180,7 @@ def moveaxis(x: Any, source: int, destination: int) -> Any:
     >>> tinynn.moveaxis(tinynn.zeros((2, 3, 4)), 0, -1).shape
     (3, 4, 2)
     """
+    x = with_shape(x)
     order = list(range(len(x.shape)))
     order.insert(normalize_axis(destination, len(order)), order.pop(normalize_axis(source, len(order))))
     return apply(Transpose(tuple(order)), x)
@@ -180,6 +195,7 @@ def squeeze(x: Any, axis: int | tuple[int, ...] | None = None) -> Any:
     >>> tinynn.squeeze(tinynn.zeros((1, 3, 1))).shape
     (3,)
     """
+    x = with_shape(x)
     shape = tuple(x.shape)
     if axis is None:
         axes = tuple(i for i, n in enumerate(shape) if n == 1)
@@ -200,7 +216,8 @@ def expand_dims(x: Any, axis: int | tuple[int, ...]) -> Any:
     >>> tinynn.expand_dims(tinynn.zeros(3), 0).shape
     (1, 3)
     """
-    places = (axis,) if isinstance(axis, int) else tuple(axis)
+    places = (axis,) if isinstance(axis, INTEGERS) else tuple(axis)
+    x = with_shape(x)
     ndim = len(x.shape) + len(places)
     axes = normalize_axes(places, ndim)
     lengths = iter(x.shape)
@@ -217,4 +234,4 @@ def broadcast_to(x: Any, shape: Shape) -> Any:
     tensor([[1., 2.],
             [1., 2.]])
     """
-    return apply(BroadcastTo((shape,) if isinstance(shape, int) else tuple(shape)), x)
+    return apply(BroadcastTo((shape,) if isinstance(shape, INTEGERS) else tuple(shape)), x)

@@ -53,6 +53,22 @@ class Move(Op):
         return apply(Move(self.back, self.device), g)
 
 
+def refuse_mixed(name: str, x: Any, weight: Any) -> None:
+    """Refuse an input of another dtype than the layer's parameters, and say what to do.
+
+    Raises
+    ------
+    TypeError
+        If the dtypes differ.
+    """
+    if x.dtype != weight.dtype:
+        raise TypeError(
+            f"{name}: x is {x.dtype} and the parameters are {weight.dtype}. Convert the input, "
+            f"x.to({str(weight.dtype)!r})"
+            + (f", or the model, model.to({str(x.dtype)!r})." if x.dtype.kind == "f" else ".")
+        )
+
+
 def to(x: Any, target: Any) -> Any:
     """The tensor with another dtype or on another device; differentiable.
 
@@ -76,10 +92,15 @@ def to(x: Any, target: Any) -> Any:
         device = convert.DEVICES[target.split(":")[0]]
         here = convert.device_of(x.array).split(":")[0]
         return x if device == here else apply(Move(device, here), x)
+    dtype: np.dtype[Any] | None
     try:
         dtype = np.dtype(target)
-    except TypeError as error:
-        raise TypeError(f"to({target!r}): neither a dtype such as 'float32' nor a device: 'cpu' or 'cupy'") from error
+    except TypeError:
+        dtype = None
+    if dtype is None or target is None or dtype.kind not in "fiub":
+        raise TypeError(
+            f"to({target!r}): neither a dtype of real numbers such as 'float32' nor a device: 'cpu' or 'cupy'"
+        )
     if dtype == x.dtype:
         return x
     if dtype.kind != "f":
