@@ -80,8 +80,9 @@ def test_forgotten_zero_grad_warns_once_and_names_the_way_out(monkeypatch: pytes
     x = tn.ones(17, requires_grad=True)
     x.sum().backward()
     x.node.consumed = True  # what an optimizer step does
-    with pytest.warns(ForgottenZeroGradWarning, match=r"shape \(17,\).*zero_grad\(\).*keep_grad=True"):
+    with pytest.warns(ForgottenZeroGradWarning, match=r"shape \(17,\).*zero_grad\(\).*keep_grad=True") as caught:
         x.sum().backward()
+    assert caught[0].filename == __file__  # at the user's line
     x.node.consumed = True
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -140,6 +141,23 @@ def test_edited_views_are_noticed() -> None:
     w = tn.ones(2, 3, requires_grad=True)
     loss = (w.T.reshape(3, 2)[1:] ** 2).sum()
     w.assign_(np.zeros((2, 3)))
+    with pytest.raises(GraphError, match="edited in place"):
+        loss.backward()
+
+
+def test_edited_windows_are_noticed() -> None:
+    w = tn.ones(3, 3, requires_grad=True)
+    loss = (tn.windows(w, (2, 2)) ** 2).sum()  # windows lie in w's memory, but NumPy does not say that w is their base
+    w.assign_(np.zeros((3, 3)))
+    with pytest.raises(GraphError, match="edited in place"):
+        loss.backward()
+
+
+def test_edits_are_noticed_after_the_tensor_is_gone() -> None:
+    w, x = leaf(1.0, 2.0), leaf(3.0, 4.0)
+    loss = (w * x).sum()
+    w.assign_([5.0, 6.0])
+    del w
     with pytest.raises(GraphError, match="edited in place"):
         loss.backward()
 
@@ -316,6 +334,16 @@ def test_modes_as_decorators() -> None:
     assert off.__doc__ == "Documented."
     with tn.no_grad():
         assert on() is True
+    assert tn.is_grad_enabled()
+
+
+def test_modes_decorate_without_parentheses() -> None:
+    @tn.no_grad
+    def doubled(x: tn.Tensor) -> tn.Tensor:
+        return x * 2.0
+
+    assert not doubled(leaf(1.0, 2.0)).requires_grad
+    assert doubled.__name__ == "doubled"
     assert tn.is_grad_enabled()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -135,3 +136,60 @@ def test_comparisons_give_bools_that_count() -> None:
     assert mask.any()
     assert not mask.all()
     assert (x >= 2).sum().item() == 2
+
+
+# ---------------------------------------------------------------------------------------- Python's own numbers
+
+
+def test_functions_of_lists_compute_with_their_elements() -> None:
+    assert tn.add([1, 2], [3, 4]).tolist() == [4, 6]  # not [1, 2, 3, 4]
+    assert tn.multiply([1, 2], 2).tolist() == [2, 4]
+    assert tn.less([3, 4], [4, 1]).tolist() == [True, False]
+    assert tn.mean([1.0, 2.0]) == 1.5
+    assert tn.sum(3.0) == 3.0
+    assert tn.transpose([[1, 2]]).tolist() == [[1], [2]]
+    assert tn.softmax([0.0, 0.0]).tolist() == [0.5, 0.5]
+
+
+def test_fractions_are_numbers_and_complex_ones_are_refused() -> None:
+    x = tn.tensor([1.0, 2.0], dtype="float32")
+    assert (x * Fraction(1, 2)).dtype == np.float32
+    for number in (1j, np.complex128(1j)):
+        with pytest.raises(TypeError, match="is complex"):
+            x * number
+
+
+def test_data_that_are_no_real_numbers() -> None:
+    for data in (None, "abc", [2**70], [1j]):
+        with pytest.raises(TypeError, match="must be real numbers"):
+            tn.tensor(data)
+    for dtype in (str, complex):
+        with pytest.raises(TypeError, match="must be real numbers"):
+            tn.tensor([1.0], dtype=dtype)
+        with pytest.raises(TypeError, match="neither a dtype"):
+            tn.tensor([1.0]).to(dtype)
+    with pytest.raises(TypeError, match="neither a dtype"):
+        tn.tensor([1.0]).to(None)
+    with pytest.raises(ValueError, match="nested lists must be of equal lengths"):
+        tn.tensor([[1, 2], [3]])
+    with pytest.raises(TypeError, match="made of integers"):
+        tn.zeros(2.7, 3)
+
+
+def test_errors_keep_their_kind() -> None:
+    with pytest.raises(TypeError, match=r"Add\(\)"):
+        tn.tensor([1.0]) + "abc"
+
+
+def test_bits_of_integers_are_not_logic() -> None:
+    a, b = tn.tensor([6]), tn.tensor([True])
+    for wrong in (lambda: a & 3, lambda: a | b, lambda: ~a):
+        with pytest.raises(TypeError, match="for tensors of bools"):
+            wrong()
+    assert (~b | (b & True)).tolist() == [True]
+
+
+def test_adding_a_tensor_into_an_array_names_the_way_out() -> None:
+    a = np.ones(2)
+    with pytest.raises(TypeError, match="Write a = a"):
+        a += tn.tensor([1.0, 2.0])

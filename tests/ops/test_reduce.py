@@ -191,6 +191,32 @@ def test_integers_and_bools() -> None:
     assert tn.mean(counts > 1).item() == 2 / 3
 
 
+def test_min_of_unsigned_bools_and_extremes() -> None:
+    assert tn.min(tn.tensor(np.array([7, 0, 5], np.uint8))).item() == 0
+    assert tn.min(tn.tensor([True, False])).item() is False
+    assert tn.min(tn.tensor([-(2**63), 5])).item() == -(2**63)
+
+
+@pytest.mark.parametrize("axis", [(2, 1), (1, 2), (3, 1), (3, 0, 2), (-1, 0), (0, 1, 2, 3)])
+def test_prod_over_axes_in_any_order(axis: tuple[int, ...]) -> None:
+    x = np.arange(1.0, 17.0).reshape(2, 2, 2, 2)
+    close(tn.prod(tn.tensor(x), axis), x.prod(axis=axis))
+    close(tn.prod(tn.tensor(x), axis, keepdims=True), x.prod(axis=axis, keepdims=True))
+
+
+@pytest.mark.parametrize("f", [tn.sum, tn.mean, tn.max, tn.min, tn.prod, tn.var, tn.std, tn.logsumexp, tn.norm])
+def test_axes_may_be_numpy_integers(f: Any) -> None:
+    x = leaf(np.arange(6.0).reshape(2, 3))
+    f(x, axis=np.int64(1)).sum().backward()
+    assert x.grad.shape == (2, 3)
+
+
+@pytest.mark.parametrize("f", [tn.sum, tn.mean, tn.max, tn.min, tn.prod, tn.var, tn.std, tn.logsumexp, tn.norm])
+def test_lists_are_arrays(f: Any) -> None:
+    rows = [[1.0, 2.0], [4.0, 3.0]]
+    np.testing.assert_array_equal(f(rows, axis=0), f(np.array(rows), axis=0))
+
+
 def test_methods_are_the_functions() -> None:
     x = tn.tensor([[1.0, 2.0], [3.0, 5.0]])
     for name in ("sum", "mean", "max", "min", "prod", "var", "std"):

@@ -6,6 +6,7 @@ The tables are empty under the ``numpy`` backend. `tinynn.backends.numba_backend
 from __future__ import annotations
 
 import numbers
+import sys
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -97,7 +98,10 @@ _warned: set[str] = set()
 
 
 def warn_once(message: str, category: type[Warning], key: str | None = None) -> None:
-    """Warn the first time in a process that this message (or one with the same key) is given."""
+    """Warn, at the user's line, the first time in a process that this message (or one with the same key) is given."""
     if (key or message) not in _warned:
         _warned.add(key or message)
-        warnings.warn(message, category, stacklevel=4)
+        frame, level = sys._getframe(1), 2
+        while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("tinynn."):
+            frame, level = frame.f_back, level + 1
+        warnings.warn(message, category, stacklevel=level)

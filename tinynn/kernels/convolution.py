@@ -165,7 +165,7 @@ def _backward_x(
     for image in range(first, last):
         for group in range(groups):
             _spread(g, image, group * filters, filters, row, n, lines, 0)
-            planes[:] = 0
+            planes.fill(0)
             for k in range(taps.size):
                 mine = weight[k, group * per_group : (group + 1) * per_group]
                 add_shifted(planes, starts + taps[k], mine, lines, offsets, n)

@@ -43,7 +43,8 @@ def add_shifted_plain(y: Array, rows: Array, w: Array, x: Array, offsets: Array,
     """``add_shifted`` as one would write it down."""
     for m in range(rows.size):
         for t in range(offsets.size):
-            y[rows[m] : rows[m] + n] += w[m, t] * x[offsets[t] : offsets[t] + n]
+            for i in range(n):
+                y[rows[m] + i] += w[m, t] * x[offsets[t] + i]
 
 
 @njit(cache=True, **LOOP)
@@ -54,8 +55,8 @@ def add_products_plain(
     for m in range(rows.size):
         for t in range(offsets.size):
             for r in range(repeats):
-                i, j = rows[m] + r * pitch, offsets[t] + r * pitch
-                d[m, t] += (g[i : i + n] * x[j : j + n]).sum()
+                for i in range(r * pitch, r * pitch + n):
+                    d[m, t] += g[rows[m] + i] * x[offsets[t] + i]
 
 
 @njit(cache=True, **TILE)
