@@ -44,7 +44,7 @@ from tinynn.ops.indexing import one_hot, scatter_add, take, take_along_axis
 from tinynn.ops.joining import concatenate, flip, pad, repeat, roll, split, stack, tile
 from tinynn.ops.linalg import dot, einsum, linear, matmul, norm, outer
 from tinynn.ops.piecewise import abs, clip, floor, maximum, minimum, sign, stop_gradient, where
-from tinynn.ops.reduce import argmax, argmin, cumsum, max, mean, min, sum
+from tinynn.ops.reduce import all, any, argmax, argmin, cumsum, max, mean, min, sum
 from tinynn.ops.shape import broadcast_to, expand_dims, moveaxis, ravel, reshape, squeeze, swapaxes, transpose
 from tinynn.ops.windows import windows
 from tinynn.random import Generator, manual_seed, rand, randint, randn, randperm
@@ -76,13 +76,13 @@ def __getattr__(name: str) -> Any:
 
 
 __all__ = [
-    "ForgottenZeroGradWarning", "Generator", "GraphError", "Tensor", "abs", "add", "arange", "argmax", "argmin",
-    "backend", "broadcast_to", "clip", "concatenate", "cos", "cumsum", "data", "debug", "divide", "dot",
-    "einsum", "elu", "enable_grad", "equal", "erf", "exp", "expand_dims", "expm1", "eye", "flip", "floor",
-    "floor_divide", "full", "func", "gelu", "get_default_dtype", "grad", "greater", "greater_equal",
-    "is_grad_enabled", "leaky_relu", "less", "less_equal", "linear", "linspace", "load", "log", "log1p",
-    "log_softmax", "logical_and", "logical_not", "logical_or", "logsumexp", "manual_seed", "matmul", "max",
-    "maximum", "mean", "min", "minimum", "moveaxis", "multiply", "negative", "nn", "no_grad", "norm",
+    "ForgottenZeroGradWarning", "Generator", "GraphError", "Tensor", "abs", "add", "all", "any", "arange",
+    "argmax", "argmin", "backend", "broadcast_to", "clip", "concatenate", "cos", "cumsum", "data", "debug",
+    "divide", "dot", "einsum", "elu", "enable_grad", "equal", "erf", "exp", "expand_dims", "expm1", "eye",
+    "flip", "floor", "floor_divide", "full", "func", "gelu", "get_default_dtype", "grad", "greater",
+    "greater_equal", "is_grad_enabled", "leaky_relu", "less", "less_equal", "linear", "linspace", "load", "log",
+    "log1p", "log_softmax", "logical_and", "logical_not", "logical_or", "logsumexp", "manual_seed", "matmul",
+    "max", "maximum", "mean", "min", "minimum", "moveaxis", "multiply", "negative", "nn", "no_grad", "norm",
     "normal_cdf", "not_equal", "one_hot", "ones", "ones_like", "optim", "outer", "pad", "power", "prod", "rand",
     "randint", "randn", "randperm", "ravel", "relu", "remainder", "repeat", "reshape", "roll", "save",
     "scatter_add", "selu", "set_default_dtype", "sigmoid", "sign", "silu", "sin", "softmax", "softplus",

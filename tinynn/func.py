@@ -77,17 +77,30 @@ def gradients(
         starts[out.node] = starts[out.node] + g if out.node in starts else g
     wanted = [x.node for x in ins if x.node is not None]
     keep = create_graph if retain_graph is None else retain_graph
+    if not (keep or allow_unused):  # an error must leave the graph as it was: look before walking
+        _refuse_unreached(wanted, starts)
     with enable_grad():
         found = backpropagate(starts, wanted, record=create_graph, keep=keep)
     results: list[Any] = []
     for i, x in enumerate(ins):
         g = found.get(x.node)
         if g is None and not allow_unused:
-            raise GraphError(f"grad: the outputs do not depend on input {i}; allow_unused=True gives None for it")
+            raise _unreached(i)
         if g is not None and g.dtype != x.dtype:
             g = g.astype(x.dtype)
         results.append(g if g is None or isinstance(g, Tensor) else Tensor(g))
     return results[0] if isinstance(inputs, Tensor) else tuple(results)
+
+
+def _refuse_unreached(wanted: Sequence[Node], starts: dict[Node, Any]) -> None:
+    reached = {parent for node in paths_to(set(wanted), starts) for parent in node.parents} | set(starts)
+    for i, node in enumerate(wanted):
+        if node not in reached:
+            raise _unreached(i)
+
+
+def _unreached(i: int) -> GraphError:
+    return GraphError(f"grad: the outputs do not depend on input {i}; allow_unused=True gives None for it")
 
 
 def _inputs(arguments: Sequence[Any], argnums: int | Sequence[int]) -> tuple[list[Any], list[Tensor]]:

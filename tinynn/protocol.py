@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from tinynn.backends import convert
 from tinynn.graph import GraphError
-from tinynn.ops.ufuncs import UFUNCS
+from tinynn.ops.ufuncs import ARRAY_FUNCTIONS, UFUNCS
 
 if TYPE_CHECKING:
     from tinynn.tensor import Tensor
@@ -96,6 +98,27 @@ class PythonProtocol:
                 "the function in tinynn, or .detach().numpy() to leave the graph"
             )
         return function(*inputs)
+
+    def __array_function__(self: Any, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        """``np.sum(tensor)`` and the like give what the library's function of that name gives.
+
+        Other functions of NumPy work on the values of tensors that require no gradient, and refuse the rest.
+        """
+        import tinynn
+
+        name = function.__name__
+        if name in ("shape", "ndim", "size"):
+            return getattr(args[0], name)
+        if name in ARRAY_FUNCTIONS:
+            return getattr(tinynn, name)(*args, **kwargs)
+        return function(*_as_numpy(args), **{key: _as_numpy(value) for key, value in kwargs.items()})
+
+
+def _as_numpy(value: Any) -> Any:
+    """Tensors in arguments as NumPy arrays (`Tensor.__array__` refuses those that require a gradient)."""
+    if isinstance(value, (tuple, list)):
+        return type(value)(map(_as_numpy, value))
+    return np.asarray(value) if isinstance(value, PythonProtocol) else value
 
 
 def _rebuild(kind: Any, array: Any, requires_grad: bool) -> Any:

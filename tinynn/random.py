@@ -8,6 +8,7 @@ CPU and on the GPU. Nothing here touches NumPy's global state.
 from __future__ import annotations
 
 import math
+import threading
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,9 @@ from tinynn.kernels import philox
 from tinynn.tensor import Tensor
 
 Shape = int | tuple[int, ...]
+
+
+_reserving = threading.Lock()  # two threads must not draw the same numbers
 
 
 class Generator:
@@ -50,8 +54,9 @@ class Generator:
 
     def reserve(self, blocks: int) -> int:
         """Take ``blocks`` of four 32-bit words from the stream; returns the counter of the first."""
-        start = self.offset
-        self.offset = (start + blocks) % 2**64
+        with _reserving:
+            start = self.offset
+            self.offset = (start + blocks) % 2**64
         return start
 
     def next_seed(self) -> int:

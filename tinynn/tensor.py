@@ -332,6 +332,8 @@ class Tensor(PythonProtocol):
     cumsum = reduce.cumsum
     argmax = reduce.argmax
     argmin = reduce.argmin
+    all = reduce.all
+    any = reduce.any
     dot = linalg.dot
     reshape = shapes.reshape
     ravel = flatten = shapes.ravel
@@ -369,14 +371,6 @@ class Tensor(PythonProtocol):
         from tinynn.functional import std
 
         return std(self, axis, ddof, keepdims)
-
-    def all(self) -> Tensor:
-        """Whether all elements are true."""
-        return Tensor(self.array.all())
-
-    def any(self) -> Tensor:
-        """Whether any element is true."""
-        return Tensor(self.array.any())
 
 
 def _seed(output: Tensor, gradient: Any, record: bool) -> Any:

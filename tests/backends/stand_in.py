@@ -1,7 +1,7 @@
 """A stand-in for CuPy on machines without a GPU: arrays that refuse to be mixed with NumPy's, as CuPy's do.
 
-It cannot say whether CUDA code is right. It does say whether the library keeps GPU arrays on the GPU: a NumPy array that
-slips into a computation raises, as it would with CuPy.
+It cannot say whether CUDA code is right. It does say whether the library keeps GPU arrays on the GPU: a NumPy array
+that slips into a computation raises, as it would with CuPy.
 """
 
 from __future__ import annotations

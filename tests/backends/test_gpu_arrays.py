@@ -29,7 +29,9 @@ def gpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iter
         monkeypatch.setattr(cupy_backend, "require", lambda: fake)
         monkeypatch.setattr(cupy_backend, "erf", lambda x: stand_in.on_gpu(special.erf(x.get())))
         monkeypatch.setattr(cupy_backend, "normal_cdf", lambda x: stand_in.on_gpu(special.ndtr(x.get())))
-        monkeypatch.setattr(cupy_backend, "scatter_add", lambda out, i, v: np.add.at(out.hidden, stand_in.plain(i), v.hidden))
+        monkeypatch.setattr(
+            cupy_backend, "scatter_add", lambda out, i, v: np.add.at(out.hidden, stand_in.plain(i), v.hidden)
+        )
         bits = lambda n, seed, offset: stand_in.on_gpu(philox.random_bits(n, seed, offset))  # noqa: E731
         monkeypatch.setattr(cupy_backend, "random_bits", bits)
         known = set(vars(cupy_backend))

@@ -146,9 +146,7 @@ def finish_sums(
 
 
 @njit(cache=True, **LOOP)
-def planes_normalise(
-    first: int, last: int, x: Array, mean: Array, scale: Array, shift: Array, out: Array
-) -> None:
+def planes_normalise(first: int, last: int, x: Array, mean: Array, scale: Array, shift: Array, out: Array) -> None:
     """out = (x - mean) * scale + shift, for rows first to last."""
     channels = mean.size
     for row in range(first, last):
@@ -279,9 +277,7 @@ def _add_squares(x: Array, top: int, bottom: int, centre: Array, total: Array) -
 
 
 @njit(cache=True, **LOOP)
-def _join(
-    x: Array, top: int, total: Array, square: Array, k: float, n: float, mean: Array, squares: Array
-) -> None:
+def _join(x: Array, top: int, total: Array, square: Array, k: float, n: float, mean: Array, squares: Array) -> None:
     """Join blocks of k values to sets of n values, column by column, as in ``planes_moments``."""
     share = k / (n + k)
     for j in range(total.size):
@@ -314,9 +310,7 @@ def columns_moments(first: int, last: int, size: int, x: Array, means: Array, sq
 
 
 @njit(cache=True, **LOOP)
-def columns_normalise(
-    first: int, last: int, x: Array, mean: Array, scale: Array, shift: Array, out: Array
-) -> None:
+def columns_normalise(first: int, last: int, x: Array, mean: Array, scale: Array, shift: Array, out: Array) -> None:
     """out = (x - mean) * scale + shift, for rows first to last, with a value per column."""
     for row in range(first, last):
         for j in range(x.shape[1]):
@@ -324,9 +318,7 @@ def columns_normalise(
 
 
 @njit(cache=True, **LOOP, forceinline=True)
-def _add_products(
-    g: Array, x: Array, top: int, bottom: int, mean: Array, plain: Array, weighted: Array
-) -> None:
+def _add_products(g: Array, x: Array, top: int, bottom: int, mean: Array, plain: Array, weighted: Array) -> None:
     """plain[j] += sum of g, weighted[j] += sum of g * (x - mean[j]), over the rows from top to bottom."""
     for row in range(top, bottom):
         for j in range(x.shape[1]):

@@ -114,9 +114,7 @@ def _unpack(
 
 
 @njit(cache=True, **LOOP)
-def _spread(
-    g: Array, image: int, first: int, channels: int, row: int, distance: int, lines: Array, start: int
-) -> None:
+def _spread(g: Array, image: int, first: int, channels: int, row: int, distance: int, lines: Array, start: int) -> None:
     """Copy channels of g (N, O, OH, OW) into zeroed vectors in which rows begin ``row`` elements apart."""
     for o in range(channels):
         for i in range(g.shape[2]):
@@ -136,9 +134,7 @@ def _forward(
     sums, rows = np.empty(filters * n, x.dtype), np.arange(filters) * n
     for image in range(first, last):
         for group in range(groups):
-            _pack(
-                x, image, group * per_group, per_group, stride, padding, sides, row, plane, channel, planes, 0
-            )
+            _pack(x, image, group * per_group, per_group, stride, padding, sides, row, plane, channel, planes, 0)
             for o in range(filters):
                 at, value = np.uint64(o * n), bias[group * filters + o]
                 for i in range(np.uint64(n)):
@@ -169,9 +165,7 @@ def _backward_x(
             for k in range(taps.size):
                 mine = weight[k, group * per_group : (group + 1) * per_group]
                 add_shifted(planes, starts + taps[k], mine, lines, offsets, n)
-            _unpack(
-                planes, image, group * per_group, per_group, stride, padding, sides, row, plane, channel, dx
-            )
+            _unpack(planes, image, group * per_group, per_group, stride, padding, sides, row, plane, channel, dx)
 
 
 @njit(cache=True, **LOOP)
@@ -275,9 +269,7 @@ def conv2d_backward(
     x, weight, stride, padding, dilation, size = _checked(x, weight, stride, padding, dilation, groups)
     filters, per_group, *kernel = weight.shape
     if g.shape != (len(x), filters, *size):
-        raise ValueError(
-            f"conv2d backward: g has shape {g.shape}, but the output is {(len(x), filters, *size)}"
-        )
+        raise ValueError(f"conv2d backward: g has shape {g.shape}, but the output is {(len(x), filters, *size)}")
     g = np.ascontiguousarray(g, x.dtype)
     dx = dweight = dbias = None
     pixels = size[0] * size[1]
@@ -306,9 +298,7 @@ def conv2d_backward(
         offsets = np.concatenate([offsets, np.zeros(-shifts % 4, np.int64)])
         images = round_up(max(1, -(-len(x) // 8)), stack)  # images in a slot; at most eight slots
         slots = np.empty((-(-len(x) // images), filters, len(offsets)), x.dtype)
-        share(
-            _backward_weight, len(slots), work, images, stack, lines, x, groups, *layout[:-1], offsets, slots
-        )
+        share(_backward_weight, len(slots), work, images, stack, lines, x, groups, *layout[:-1], offsets, slots)
         dweight = slots.sum(axis=0)[:, :shifts].reshape(weight.shape)
     return dx, dweight, dbias
 
@@ -336,9 +326,7 @@ def _layout(
     n = round_up((size[0] - 1) * row + size[1], _LINE)
     taps = ((down % stride[0]) * len(sides) + side) * (plane * stack) + (down // stride[0]) * row + shift
     channel = stride[0] * len(sides) * plane
-    return Layout(
-        stride, padding, sides.astype(np.int64), row, plane, channel, n, taps.reshape(-1).astype(np.int64)
-    )
+    return Layout(stride, padding, sides.astype(np.int64), row, plane, channel, n, taps.reshape(-1).astype(np.int64))
 
 
 def _offsets(layout: Layout, channels: int) -> NDArray[np.int64]:
@@ -376,9 +364,7 @@ def _checked(
     dilation = _pair(dilation, "dilation", 1)
     x, weight = np.ascontiguousarray(x), np.ascontiguousarray(weight)
     if x.dtype not in (np.dtype(np.float32), np.dtype(np.float64)) or weight.dtype != x.dtype:
-        raise TypeError(
-            f"conv2d: x is {x.dtype} and weight is {weight.dtype}: both must be float32, or both float64"
-        )
+        raise TypeError(f"conv2d: x is {x.dtype} and weight is {weight.dtype}: both must be float32, or both float64")
     if x.ndim != 4 or weight.ndim != 4:
         raise ValueError(
             f"conv2d: x {x.shape} must be (N, C, H, W) and weight {weight.shape} (O, C / groups, KH, KW); "

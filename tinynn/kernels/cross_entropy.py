@@ -211,17 +211,13 @@ def _checked(
     """Return contiguous logits, labels and weights, or say which of them does not fit."""
     logits = np.ascontiguousarray(logits)
     if logits.dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
-        raise TypeError(
-            f"cross-entropy of {logits.dtype}: logits must be float32 or float64; cast them first"
-        )
+        raise TypeError(f"cross-entropy of {logits.dtype}: logits must be float32 or float64; cast them first")
     if logits.ndim != 2 or logits.shape[1] == 0:
         raise ValueError(f"logits have shape {logits.shape}: rows of at least one class, (B, K), are needed")
     if labels.dtype.kind not in "iu":
         raise TypeError(f"labels are {labels.dtype}: they are class numbers and must be integers")
     if labels.shape != logits.shape[:1]:
-        raise ValueError(
-            f"labels have shape {labels.shape}, but logits {logits.shape} need one label per row"
-        )
+        raise ValueError(f"labels have shape {labels.shape}, but logits {logits.shape} need one label per row")
     labels = np.ascontiguousarray(labels, np.int64)
     bad = _outside(labels, logits.shape[1], int(ignore))
     if bad >= 0:
@@ -232,9 +228,7 @@ def _checked(
     if weight is None:
         weight = np.ones(logits.shape[1], logits.dtype)
     if weight.shape != logits.shape[1:]:
-        raise ValueError(
-            f"weight has shape {weight.shape}, but logits {logits.shape} need one weight per class"
-        )
+        raise ValueError(f"weight has shape {weight.shape}, but logits {logits.shape} need one weight per class")
     if not 0.0 <= smoothing <= 1.0:
         raise ValueError(f"label_smoothing is {smoothing}: it is a share, between 0 and 1")
     return logits, labels, np.ascontiguousarray(weight, logits.dtype)

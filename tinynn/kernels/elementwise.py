@@ -105,11 +105,7 @@ class Kernel:
         flat = [a.reshape(-1) for a in arguments[:n]]
         numbers = [float(s) for s in arguments[n:]]
         size = flat[0].size
-        chunks = (
-            1
-            if size < self._worth_threads
-            else min(_threads(), int(size * self.cost / _LEAST_WORK_PER_THREAD))
-        )
+        chunks = 1 if size < self._worth_threads else min(_threads(), int(size * self.cost / _LEAST_WORK_PER_THREAD))
         if chunks <= 1:
             run(*flat, *numbers)
             return
@@ -133,9 +129,7 @@ class Kernel:
             if not isinstance(array, np.ndarray):
                 raise TypeError(f"{where} must be a NumPy array, got {type(array).__name__}")
             if array.dtype != self._dtypes[k]:
-                raise TypeError(
-                    f"{where} must have dtype {self._dtypes[k]}, got {array.dtype}; convert it with astype"
-                )
+                raise TypeError(f"{where} must have dtype {self._dtypes[k]}, got {array.dtype}; convert it with astype")
             if array.size != arguments[0].size:
                 raise ValueError(
                     f"{where} has shape {array.shape}, but {self.arrays[0]} has shape {arguments[0].shape}; "
@@ -151,9 +145,7 @@ class Kernel:
         from numba import njit
 
         function: Any = self.compiled()
-        options = {
-            k: v for k, v in function.targetoptions.items() if k in ("error_model", "fastmath", "nogil")
-        }
+        options = {k: v for k, v in function.targetoptions.items() if k in ("error_model", "fastmath", "nogil")}
         fresh = njit(function.signatures[0], **options)(function.py_func)
         return str(fresh.inspect_asm(function.signatures[0]))
 
@@ -226,9 +218,7 @@ def compile_elementwise(
         stem = next(s for s in ("out", "result", "kernel_result") if not any(v.startswith(s) for v in inputs))
         outputs = [stem] if len(expressions) == 1 else [f"{stem}{k + 1}" for k in range(len(expressions))]
     if len(outputs) != len(expressions):
-        raise ValueError(
-            f"{name}: the formula gives {len(expressions)} results, but {len(outputs)} outputs are named"
-        )
+        raise ValueError(f"{name}: the formula gives {len(expressions)} results, but {len(outputs)} outputs are named")
 
     # Equal expressions are one object, and the table keeps them alive: so their identity can stand for them.
     key = (
@@ -250,9 +240,7 @@ def compile_elementwise(
 
 def _cost(expressions: Sequence[Symbol]) -> float:
     """A rough time per element in nanoseconds: every distinct node once."""
-    return sum(
-        _COST.get(node.function, _COST_OF_ARITHMETIC) for node in in_order(expressions) if node.operands
-    )
+    return sum(_COST.get(node.function, _COST_OF_ARITHMETIC) for node in in_order(expressions) if node.operands)
 
 
 def _threads() -> int:

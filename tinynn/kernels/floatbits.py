@@ -47,9 +47,7 @@ def constant(double: float, single: float | None = None) -> Callable[[Any], Any]
     """
     values = {types.float64: double, types.float32: double if single is None else single}
     if config.DISABLE_JIT:
-        return lambda x: _interpreted_type(x)(
-            values[types.float32 if isinstance(x, np.float32) else types.float64]
-        )
+        return lambda x: _interpreted_type(x)(values[types.float32 if isinstance(x, np.float32) else types.float64])
 
     @intrinsic
     def constant_like(typing_context, x):
@@ -106,11 +104,7 @@ def _interpreted_type(x: Any) -> Any:
 @functools.cache
 def _has_scale_instruction() -> bool:
     """Whether LLVM turns `llvm.ldexp` in a loop into one vector instruction: on AVX-512, from LLVM 21 on."""
-    features = (
-        config.CPU_FEATURES or get_host_cpu_features()
-        if config.CPU_NAME is None
-        else config.CPU_FEATURES or ""
-    )
+    features = config.CPU_FEATURES or get_host_cpu_features() if config.CPU_NAME is None else config.CPU_FEATURES or ""
     return llvm_version_info[0] >= 21 and "+avx512f" in features and "+avx512vl" in features
 
 
@@ -217,8 +211,6 @@ else:
             exponent = builder.bitcast(builder.add(biased, integer_constant(shift)), value.type)
             exponent = builder.fsub(exponent, ir.Constant(value.type, 1.5 * 2.0**fraction + bias))
             inverse = builder.shl(builder.sub(integer_constant(2 * bias), biased), integer_constant(fraction))
-            return context.make_tuple(
-                builder, pair, (mantissa, exponent, builder.bitcast(inverse, value.type))
-            )
+            return context.make_tuple(builder, pair, (mantissa, exponent, builder.bitcast(inverse, value.type)))
 
         return pair(x), emit

@@ -38,9 +38,7 @@ _LARGE = 1 << 20  # bytes of x from which it pays to choose where the arrays bes
 _LONG = 16  # from this length on, the last axis of (N, C, L) is worth a loop of its own
 
 
-def layer_norm_forward(
-    x: Array, weight: Array | None, bias: Array | None, eps: float
-) -> tuple[Array, Array, Array]:
+def layer_norm_forward(x: Array, weight: Array | None, bias: Array | None, eps: float) -> tuple[Array, Array, Array]:
     """Normalise each row of x (R, C) and return out (R, C), mean (R,), rstd (R,).
 
     ``weight`` and ``bias`` have shape (C,); None stands for ones and zeros.
@@ -210,9 +208,7 @@ def _slots(samples: int, per_sample: int) -> tuple[int, int]:
     return -(-samples // size), size
 
 
-def _checked(
-    name: str, x: Array, ndim: int, weight: Array | None, bias: Array | None
-) -> tuple[Array, Array, Array]:
+def _checked(name: str, x: Array, ndim: int, weight: Array | None, bias: Array | None) -> tuple[Array, Array, Array]:
     """Return contiguous x, weight and bias (ones and zeros for None), or say which of them does not fit."""
     x = np.ascontiguousarray(x)
     if x.dtype not in (np.dtype(np.float32), np.dtype(np.float64)):

@@ -55,15 +55,11 @@ def split64(value: int, name: str) -> tuple[int, int]:
     """
     value = int(value)
     if not 0 <= value < 2**64:
-        raise ValueError(
-            f"{name} is {value}: it must lie in [0, 2**64); take {name} % 2**64 to fold a larger number"
-        )
+        raise ValueError(f"{name} is {value}: it must lie in [0, 2**64); take {name} % 2**64 to fold a larger number")
     return value & 0xFFFFFFFF, value >> 32
 
 
-def philox4x32(
-    counter: NDArray[np.uint32], key: NDArray[np.uint32], rounds: int = ROUNDS
-) -> NDArray[np.uint32]:
+def philox4x32(counter: NDArray[np.uint32], key: NDArray[np.uint32], rounds: int = ROUNDS) -> NDArray[np.uint32]:
     """Encrypt counters (..., 4) under keys (..., 2): the bare block function of the paper.
 
     One round, with hi and lo the halves of a 32 x 32 -> 64 bit product::
@@ -125,9 +121,7 @@ def blocks_consumed(draw: str, n: int, dtype: DTypeLike = np.float64) -> int:
     elif draw in ("bits", "integers", "permutation"):
         words = 1 if draw == "bits" else 2
     else:
-        raise ValueError(
-            f"draw is {draw!r}: known are 'bits', 'uniform', 'normal', 'integers' and 'permutation'"
-        )
+        raise ValueError(f"draw is {draw!r}: known are 'bits', 'uniform', 'normal', 'integers' and 'permutation'")
     if draw == "normal":
         n += n % 2
     return -(-n * words // 4)
@@ -229,9 +223,7 @@ def _float_dtype(dtype: DTypeLike) -> np.dtype[Any]:
     """Return float32 or float64, or say that nothing else can be drawn."""
     dtype = np.dtype(dtype)
     if dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
-        raise TypeError(
-            f"dtype is {dtype}: random numbers are drawn in float32 or float64; cast them afterwards"
-        )
+        raise TypeError(f"dtype is {dtype}: random numbers are drawn in float32 or float64; cast them afterwards")
     return dtype
 
 

@@ -26,9 +26,7 @@ LOOP = {"error_model": "numpy", "fastmath": {"contract", "nsz", "arcp"}, "nogil"
 
 
 @njit(cache=True, **LOOP, forceinline=True)
-def _merge_columns(
-    tops: Array, spots: Array, tap: np.uint64, step: np.uint64, best: Array, where: Array
-) -> None:
+def _merge_columns(tops: Array, spots: Array, tap: np.uint64, step: np.uint64, best: Array, where: Array) -> None:
     """Let ``tops[tap + step * j]`` replace ``best[j]``: the larger, then the earlier; the last NaN."""
     for j in range(np.uint64(best.size)):
         value, spot = tops[tap + step * j], spots[tap + step * j]
@@ -252,9 +250,7 @@ def avg_pool2d_backward(
     dx = aligned_empty(tuple(x_shape), g.dtype)
     _, kernel, stride, padding, shape = _checked("avg_pool2d", dx, kernel, stride, padding)
     if g.shape != shape:
-        raise ValueError(
-            f"avg_pool2d backward: g has shape {g.shape}, but for x {dx.shape} the output is {shape}"
-        )
+        raise ValueError(f"avg_pool2d backward: g has shape {g.shape}, but for x {dx.shape} the output is {shape}")
     g, area = np.ascontiguousarray(g), kernel[0] * kernel[1]
     scale = g.dtype.type(1.0 / area)
     share(
@@ -300,9 +296,7 @@ def _checked(
             f"{name}: kernel {kernel} and stride {stride} must be positive, padding {padding} not negative"
         )
     if padding[0] > kernel[0] // 2 or padding[1] > kernel[1] // 2:
-        raise ValueError(
-            f"{name}: padding {padding} is more than half of the kernel {kernel}: windows would be empty"
-        )
+        raise ValueError(f"{name}: padding {padding} is more than half of the kernel {kernel}: windows would be empty")
     size = tuple((x.shape[2 + a] + 2 * padding[a] - kernel[a]) // stride[a] + 1 for a in (0, 1))
     if min(size) < 1:
         raise ValueError(f"{name}: a window of {kernel} does not fit into x {x.shape} with padding {padding}")

@@ -41,9 +41,7 @@ class _Language:
 
     def __init__(self, templates: Mapping[str, str], needs_names: Sequence[str], cast: str) -> None:
         self.templates = templates
-        self.needs_names = (
-            needs_names  # functions whose template uses an operand twice: operands are named first
-        )
+        self.needs_names = needs_names  # functions whose template uses an operand twice: operands are named first
         self.cast = cast
 
     def constant(self, value: float | bool | str | None) -> str:
@@ -166,9 +164,7 @@ def _text(node: Symbol, text: Mapping[int, tuple[str, int]], language: _Language
         level, sign = _INFIX[function]
         # Python's & and | bind tighter than comparisons, and its comparisons chain: all of these get
         # brackets.
-        left, right = (
-            (level, level + 1) if not node.is_bool else (_ATOM if function in LOGIC else level + 1,) * 2
-        )
+        left, right = (level, level + 1) if not node.is_bool else (_ATOM if function in LOGIC else level + 1,) * 2
         return f"{operand(0, left)} {sign} {operand(1, right)}", level
     if function == "negative":
         return language.templates[function].format(operand(0, _PREFIX + 1)), _PREFIX
@@ -273,17 +269,13 @@ def numba_source(
     for kind in dict.fromkeys(("read", "written", *kinds)):
         if kind.startswith(("read", "written")):
             element = "boolean" if kind.endswith("bool") else dtype
-            text.append(
-                f'{kind} = types.Array(types.{element}, 1, "C"{", readonly=True" * kind.startswith("read")})'
-            )
+            text.append(f'{kind} = types.Array(types.{element}, 1, "C"{", readonly=True" * kind.startswith("read")})')
     text += ["", ""]
     signature = ", ".join(kinds) + "," * (len(kinds) == 1)
     options = 'cache=True, nogil=True, error_model="numpy", fastmath={"contract"}'
     text += ["@njit(", f"    ({signature}),", f"    {options},", ")"]
     text += [f"def {name}({arguments}):"]
-    text += [
-        f"    {line}".rstrip() for line in _docstring(comment or f"{name} of every element").splitlines()
-    ]
+    text += [f"    {line}".rstrip() for line in _docstring(comment or f"{name} of every element").splitlines()]
     text += [f"    n = {arrays[0]}_array.size"]
     if len(arrays) > 1:
         text += [f"    if {' or '.join(f'{v}_array.size != n' for v in arrays[1:])}:"]
@@ -332,10 +324,7 @@ def cuda_source(
     lines = _print(without_modulus(list(outputs.values())), _CUDA)
     renamed = [f"{v}_out" if v in inputs else v for v in outputs]
     parameters = [f"{'bool' if v in bools else 'T'} {v}" for v in (*inputs, *scalars)]
-    results = [
-        f"{'bool' if symbol.is_bool else 'T'} {v}"
-        for v, symbol in zip(renamed, outputs.values(), strict=True)
-    ]
+    results = [f"{'bool' if symbol.is_bool else 'T'} {v}" for v, symbol in zip(renamed, outputs.values(), strict=True)]
     text = [f"// {line}" for line in (comment or name).splitlines()]
     text += [f"const {'bool' if is_bool else 'T'} {t} = {content};" for t, is_bool, content in lines.named]
     text += [f"{v} = {content};" for v, content in zip(renamed, lines.outputs, strict=True)]

@@ -22,17 +22,13 @@ def in_order(outputs: Sequence[Symbol]) -> Iterator[Symbol]:
             stack.extend((operand, False) for operand in reversed(node.operands))
 
 
-def _rewritten(
-    outputs: Sequence[Symbol], rule: Callable[[str, tuple[Symbol, ...]], Symbol | None]
-) -> list[Symbol]:
+def _rewritten(outputs: Sequence[Symbol], rule: Callable[[str, tuple[Symbol, ...]], Symbol | None]) -> list[Symbol]:
     """The same expressions, but for nodes for which the rule knows something better than None."""
     replaced: dict[int, Symbol] = {}
     for node in in_order(outputs):
         operands = tuple(replaced[id(operand)] for operand in node.operands)
         better = rule(node.function, operands)
-        replaced[id(node)] = (
-            Symbol(node.function, operands, node.value, node.is_bool) if better is None else better
-        )
+        replaced[id(node)] = Symbol(node.function, operands, node.value, node.is_bool) if better is None else better
     return [replaced[id(output)] for output in outputs]
 
 
@@ -59,9 +55,7 @@ def with_shared_gaussians(outputs: Sequence[Symbol]) -> list[Symbol]:
                 if one.is_constant and one.value == c and product[0].function in ("erf", "erf_given"):
                     t = product[0].operands[0]
                     shared = product[0].operands[-1] if product[0].function == "erf_given" else None
-                    return c * Symbol(
-                        "one_plus_erf", (t, symbolic.exp(-(t * t)) if shared is None else shared)
-                    )
+                    return c * Symbol("one_plus_erf", (t, symbolic.exp(-(t * t)) if shared is None else shared))
         return None
 
     return _rewritten(outputs, rule)

@@ -87,13 +87,9 @@ def scatter_add_flat(out: Array, index: NDArray[np.integer[Any]], values: Array)
 def _checked(out: Array, index: Array, values: Array, trailing: tuple[int, ...]) -> Array:
     """Return contiguous values, or say what does not fit."""
     if not out.flags.c_contiguous or not out.flags.writeable:
-        raise ValueError(
-            f"out of shape {out.shape} must be writeable and C-contiguous: it is changed in place"
-        )
+        raise ValueError(f"out of shape {out.shape} must be writeable and C-contiguous: it is changed in place")
     if index.dtype.kind not in "iu":
-        raise TypeError(
-            f"index has dtype {index.dtype}: positions are integers (a mask goes through np.flatnonzero)"
-        )
+        raise TypeError(f"index has dtype {index.dtype}: positions are integers (a mask goes through np.flatnonzero)")
     if values.shape != index.shape + trailing:
         raise ValueError(
             f"values has shape {values.shape}, but index of shape {index.shape} into out of shape "
@@ -109,7 +105,5 @@ def _within(index: Array, size: int) -> NDArray[np.int64]:
     flat = np.ascontiguousarray(index.reshape(-1), np.int64)
     bad = _outside(flat, size)
     if bad >= 0:
-        raise IndexError(
-            f"index holds {flat[bad]} at flat position {bad}, but there are only {size} places to add to"
-        )
+        raise IndexError(f"index holds {flat[bad]} at flat position {bad}, but there are only {size} places to add to")
     return flat

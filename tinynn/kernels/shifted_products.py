@@ -259,9 +259,7 @@ def _dots_1x4(
 
 
 @njit(cache=True, **LOOP)
-def _add_products(
-    d: Array, g: Array, rows: Array, x: Array, offsets: Array, n: int, repeats: int, pitch: int
-) -> None:
+def _add_products(d: Array, g: Array, rows: Array, x: Array, offsets: Array, n: int, repeats: int, pitch: int) -> None:
     fours, twos = rows.size // 4 * 4, rows.size // 2 * 2
     for t in range(0, offsets.size, 4):
         for m in range(0, fours, 4):
@@ -285,9 +283,7 @@ def add_shifted(y: Array, rows: Array, w: Array, x: Array, offsets: Array, n: in
 
 
 @njit(cache=True, **LOOP)
-def add_products(
-    d: Array, g: Array, rows: Array, x: Array, offsets: Array, n: int, repeats: int, pitch: int
-) -> None:
+def add_products(d: Array, g: Array, rows: Array, x: Array, offsets: Array, n: int, repeats: int, pitch: int) -> None:
     """d[m, t] += sum over r < repeats, i < n of g[rows[m] + r * pitch + i] * x[offsets[t] + r * pitch + i].
 
     ``g`` and ``x`` are flat, and n is a multiple of 16. The number of shifts must be a multiple of four: fill

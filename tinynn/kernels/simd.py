@@ -139,9 +139,7 @@ def splat(typing_context: Any, value: Any) -> Any:
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         kind = signature.return_type.llvm
-        one = builder.insert_element(
-            ir.Constant(kind, ir.Undefined), arguments[0], ir.Constant(ir.IntType(32), 0)
-        )
+        one = builder.insert_element(ir.Constant(kind, ir.Undefined), arguments[0], ir.Constant(ir.IntType(32), 0))
         lanes = ir.Constant(ir.VectorType(ir.IntType(32), kind.count), [0] * kind.count)
         return builder.shuffle_vector(one, ir.Constant(kind, ir.Undefined), lanes)
 

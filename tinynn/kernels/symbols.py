@@ -41,9 +41,7 @@ _alive: weakref.WeakValueDictionary[tuple[Any, ...], Symbol] = weakref.WeakValue
 
 def _binary(function: str) -> tuple[Callable[[Symbol, Any], Symbol], Callable[[Symbol, Any], Symbol]]:
     """The methods for ``symbol + other`` and, reflected, for ``other + symbol``."""
-    return (lambda self, other: _real(function, self, other)), (
-        lambda self, other: _real(function, other, self)
-    )
+    return (lambda self, other: _real(function, self, other)), (lambda self, other: _real(function, other, self))
 
 
 def _comparison(function: str) -> Callable[[Symbol, Any], Symbol]:
@@ -106,11 +104,7 @@ class Symbol:
             return value
         if isinstance(value, bool) or type(value).__name__ in ("bool_", "bool"):
             return Symbol("constant", value=bool(value), is_bool=True)
-        if (
-            getattr(value, "ndim", 0)
-            or isinstance(value, (str, bytes, complex))
-            or not hasattr(value, "__float__")
-        ):
+        if getattr(value, "ndim", 0) or isinstance(value, (str, bytes, complex)) or not hasattr(value, "__float__"):
             raise TypeError(
                 f"an elementwise formula works on one element at a time and takes real numbers, "
                 f"got {value!r}; "
@@ -280,9 +274,7 @@ def _truth(value: Any) -> Symbol:
 def _bitwise(sign: str, function: str, *arguments: Any) -> Symbol:
     for argument in map(Symbol.constant, arguments):
         if not argument.is_bool:
-            raise TypeError(
-                f"{sign} joins truth values, such as x > 0; {_shortened(argument)} is a real number"
-            )
+            raise TypeError(f"{sign} joins truth values, such as x > 0; {_shortened(argument)} is a real number")
     return _logic(function, *arguments)
 
 

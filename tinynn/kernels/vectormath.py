@@ -188,9 +188,7 @@ def log1p(x):
     m, k, inverse_power = split(rounded)
     lost = (x - (rounded - like(x, 1.0))) * inverse_power
     f = m - like(x, 1.0)
-    result = log_of_parts(
-        f + lost if k < like(x, 64.0) else f, k
-    )  # 2**-k may underflow beyond, where nothing is lost
+    result = log_of_parts(f + lost if k < like(x, 64.0) else f, k)  # 2**-k may underflow beyond, where nothing is lost
     result = x if abs(x) < TINY(x) else result  # keeps -0.0
     result = result if x < like(x, INF) else x  # inf and NaN
     result = like(x, -INF) if rounded == like(x, 0.0) else result

@@ -137,6 +137,12 @@ def matmul(a: Any, b: Any) -> Any:
         raise ValueError(
             f"matmul: inputs of shape {tuple(a.shape)} and {tuple(b.shape)}; use * for products with a number"
         )
+    if a.shape[-1] != b.shape[max(len(b.shape) - 2, 0)]:
+        raise ValueError(
+            f"matmul: a of shape {tuple(a.shape)} and b of shape {tuple(b.shape)} do not fit: the last length of a, "
+            f"{a.shape[-1]}, must be the {'last but one' if len(b.shape) > 1 else 'only'} length of b, "
+            f"{b.shape[max(len(b.shape) - 2, 0)]}"
+        )
     if len(a.shape) > 1 and len(b.shape) > 1:
         return apply(_MATMUL, a, b)
     rows = expand_dims(a, 0) if len(a.shape) == 1 else a

@@ -114,6 +114,24 @@ class ArgMin(ArgMax):
         return xp.argmin(x, axis=self.axis, keepdims=self.keepdims)
 
 
+class All(Op):
+    """out = whether all elements over axes are true; a bool"""
+
+    def __init__(self, axis: Axis, keepdims: bool) -> None:
+        self.axis = axis
+        self.keepdims = keepdims
+
+    def forward(self, xp, x):
+        return xp.all(x, axis=self.axis, keepdims=self.keepdims)
+
+
+class Some(All):
+    """out = whether any element over axes is true; a bool"""
+
+    def forward(self, xp, x):
+        return xp.any(x, axis=self.axis, keepdims=self.keepdims)
+
+
 def _spread(g: Any, shape: tuple[int, ...], axis: Axis) -> Any:
     """The cotangent of each sum, given to all elements that it was made of."""
     if axis is not None:
@@ -217,3 +235,27 @@ def argmin(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
     tensor(2)
     """
     return apply(ArgMin(axis, keepdims), x)
+
+
+def all(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
+    """Whether all elements over ``axis`` are true.
+
+    Examples
+    --------
+    >>> import tinynn
+    >>> tinynn.all(tinynn.tensor([1.0, 2.0]) > 0)
+    tensor(True)
+    """
+    return apply(All(axis, keepdims), x)
+
+
+def any(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
+    """Whether any element over ``axis`` is true.
+
+    Examples
+    --------
+    >>> import tinynn
+    >>> tinynn.any(tinynn.tensor([1.0, 2.0]) > 1)
+    tensor(True)
+    """
+    return apply(Some(axis, keepdims), x)

@@ -35,3 +35,11 @@ UFUNCS = {
     "maximum": piecewise.maximum,
     "minimum": piecewise.minimum,
 }
+
+# Functions of whole arrays, by the name that they have in both libraries.
+ARRAY_FUNCTIONS = {
+    "all", "any", "argmax", "argmin", "broadcast_to", "clip", "concatenate", "cumsum", "dot", "einsum",
+    "expand_dims", "flip", "matmul", "max", "mean", "min", "moveaxis", "ones_like", "outer", "pad", "prod",
+    "ravel", "repeat", "reshape", "roll", "split", "squeeze", "stack", "std", "sum", "swapaxes", "take",
+    "take_along_axis", "tile", "transpose", "var", "where", "zeros_like",
+}  # fmt: skip
