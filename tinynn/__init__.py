@@ -72,7 +72,9 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module(f"tinynn.{name}")
     if name in _LATER:
         return getattr(importlib.import_module(_LATER[name]), name)
-    raise AttributeError(f"module 'tinynn' has no attribute {name!r}")
+    raise AttributeError(
+        f"module 'tinynn' has no attribute {name!r}; array functions have NumPy's names (docs/from_pytorch.md)"
+    )
 
 
 __all__ = [

@@ -41,7 +41,7 @@ def tensor(data: Any, requires_grad: bool = False, dtype: Any = None) -> Tensor:
             "tensor() of a list of tensors would drop them from the graph; use tinynn.stack or tinynn.concatenate"
         )
     source = data.array if isinstance(data, Tensor) else data
-    if not hasattr(source, "dtype"):
+    if not isinstance(getattr(source, "dtype", None), np.dtype):  # lists, numbers, arrays of other frameworks
         source = _read(source)
         if source.dtype == np.float64 and dtype is None:
             dtype = get_default_dtype()

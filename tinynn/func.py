@@ -118,6 +118,17 @@ def _inputs(arguments: Sequence[Any], argnums: int | Sequence[int]) -> tuple[lis
     return new, [new[i] for i in chosen]
 
 
+def _check_argnums(owner: str, argnums: Any) -> None:
+    """Refuse `hessian(f, x)`, which would otherwise return a function and never look at x."""
+    if not isinstance(argnums, int) and not (
+        isinstance(argnums, Sequence) and all(isinstance(i, int) for i in argnums)
+    ):
+        raise TypeError(
+            f"{owner}: argnums must be the number of an argument, or several, not {type(argnums).__name__}; "
+            f"{owner}(function) returns a function of the arguments: {owner}(function)(x)"
+        )
+
+
 def _stays_recorded(outputs: Iterable[Any], chosen: Sequence[Tensor]) -> bool:
     """Whether the outputs depend on a leaf besides the fresh ones: a parameter in the function, an outer transform.
 
@@ -153,6 +164,7 @@ def value_and_grad(function: Function, argnums: int | Sequence[int] = 0) -> Func
     >>> tinynn.func.value_and_grad(lambda x: (x * x).sum())(tinynn.tensor([1.0, 2.0]))
     (tensor(5.), tensor([2., 4.]))
     """
+    _check_argnums("value_and_grad", argnums)
 
     def transformed(*arguments: Any) -> tuple[Any, Any]:
         recording = is_grad_enabled()
@@ -184,6 +196,7 @@ def grad(function: Function, argnums: int | Sequence[int] = 0) -> Function:
     >>> tinynn.func.grad(tinynn.func.grad(f))(tinynn.tensor(2.0))
     tensor(12.)
     """
+    _check_argnums("grad", argnums)
     both = value_and_grad(function, argnums)
 
     def transformed(*arguments: Any) -> Any:
@@ -234,6 +247,10 @@ def jvp(function: Function, primals: Sequence[Any], tangents: Sequence[Any]) -> 
     >>> tinynn.func.jvp(lambda x: x * x, (x,), (t,))
     (tensor([1., 4.]), tensor([2., 0.]))
     """
+    if not (isinstance(primals, (tuple, list)) and isinstance(tangents, (tuple, list))):
+        raise TypeError(
+            "jvp: primals and tangents are tuples, with one entry per argument of the function: jvp(f, (x,), (t,))"
+        )
     if len(primals) != len(tangents):
         raise ValueError(f"jvp: {len(primals)} primals but {len(tangents)} tangents")
     recording = is_grad_enabled()
@@ -314,6 +331,7 @@ def jacobian(function: Function, argnums: int = 0) -> Function:
     tensor([[2., 0.],
             [0., 4.]])
     """
+    _check_argnums("jacobian", argnums)
 
     def transformed(*arguments: Any) -> Tensor:
         recording = is_grad_enabled()
@@ -341,6 +359,7 @@ def hessian(function: Function, argnums: int = 0) -> Function:
     tensor([[ 6.,  0.],
             [ 0., 12.]])
     """
+    _check_argnums("hessian", argnums)
     return jacobian(grad(function, argnums), argnums)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 import tinynn as tn
 from tinynn import func, nn
@@ -48,3 +49,12 @@ def test_only_the_condition_of_where_moves() -> None:
     x = tn.tensor([1.0, 0.0])
     value, tangent = func.jvp(lambda t: tn.where(t, c, 0.0).sum(), (x,), (x,))
     assert (value.item(), tangent.item()) == (1.0, 0.0)
+
+
+def test_arguments_in_the_wrong_place_are_refused() -> None:
+    x = tn.tensor([1.0, 2.0])
+    for transform in (func.grad, func.value_and_grad, func.jacobian, func.hessian):
+        with pytest.raises(TypeError, match=rf"{transform.__name__}\(function\)\(x\)"):
+            transform(lambda t: (t**3).sum(), x)
+    with pytest.raises(TypeError, match=r"jvp\(f, \(x,\), \(t,\)\)"):
+        func.jvp(lambda t: t**3, x, x)

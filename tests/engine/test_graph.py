@@ -14,6 +14,7 @@ import pytest
 import tinynn as tn
 from tinynn.graph import Leaf, Node
 from tinynn.ops.arithmetic import Mul
+from tinynn.ops.base import Elementwise
 from tinynn.ops.elementwise import Exp, Tanh
 from tinynn.ops.linalg import MatMul
 
@@ -283,3 +284,14 @@ def test_a_leaf_that_is_gone_gets_no_gradient() -> None:
     del x
     y.backward()
     assert w.grad.item() == 1.0
+
+
+def test_a_misspelt_gradient_method_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"Cube\.grad_a is the gradient by no input: forward's inputs are x"):
+
+        class Cube(Elementwise):
+            def forward(self, xp, x):
+                return x**3
+
+            def grad_a(self, g, *, x):
+                return g * 3.0 * x**2

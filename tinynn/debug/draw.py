@@ -167,6 +167,7 @@ def _picture(nodes: list[Node], leaves: dict[Node, str], end: Node, path: Any) -
                 color="0.35",
                 ha="center",
                 va="center",
+                bbox={"boxstyle": "round,pad=0.1", "facecolor": "white", "edgecolor": "none"},
             )
     for node, (x, y) in places.items():
         colour = "#cfe8cf" if node in leaves else "#f4d9c6" if node is end else "white"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tinynn.nn import functional, init
+from tinynn.nn import functional, init, utils
 from tinynn.nn.activations import (
     ELU,
     GELU,
@@ -44,5 +44,5 @@ __all__ = [
     "LogSoftmax",
     "MSELoss", "L1Loss", "HuberLoss", "CrossEntropyLoss", "NLLLoss", "BCELoss", "BCEWithLogitsLoss",
     "KLDivLoss",
-    "functional", "init",
+    "functional", "init", "utils",
 ]  # fmt: skip

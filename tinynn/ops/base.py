@@ -67,6 +67,7 @@ class Op:
         parameters = list(inspect.signature(cls.forward).parameters.values())[2:]  # without self and xp
         cls.inputs = tuple(p.name for p in parameters)
         cls.variadic = any(p.kind is inspect.Parameter.VAR_POSITIONAL for p in parameters)
+        _check_gradient_names(cls)
         found = [_rule(cls, name) for name in cls.inputs]
         if cls.variadic:
             fixed, repeated = found[:-1], found[-1]
@@ -143,6 +144,15 @@ class Elementwise(Op):
 def _rule(cls: type[Op], name: str) -> Rule | None:
     method = getattr(cls, f"grad_{name}", None)
     return None if method is None else (method, keywords(method))
+
+
+def _check_gradient_names(cls: type[Op]) -> None:
+    """A misspelt gradient method would never be called, and the gradient silently be missing."""
+    for name in vars(cls):
+        if name.startswith("grad_") and name[5:] not in cls.inputs:
+            raise TypeError(
+                f"{cls.__name__}.{name} is the gradient by no input: forward's inputs are {', '.join(cls.inputs)}"
+            )
 
 
 def keywords(function: Callable[..., Any]) -> tuple[str, ...]:

@@ -36,7 +36,9 @@ class LBFGS(Optimizer):
     max_eval : evaluations of the closure in one step, by default 5/4 of max_iter (a line search in progress
         is finished)
     tolerance_grad : stop when no component of the gradient is larger
-    tolerance_change : stop when the parameters or the loss change by less
+    tolerance_change : stop when the parameters or the loss change by less, or are about to; further steps then
+        stop at once. These bounds are absolute: multiply a loss that is small by its units (hartree**2) by
+        1e6, or so
     history_size : how many pairs are remembered
     line_search_fn : ``"strong_wolfe"``, or None for steps of fixed length
 
