@@ -6,7 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from tinynn.creation import arange, eye, full, linspace, ones, ones_like, tensor, zeros, zeros_like
-from tinynn.dtypes import get_default_dtype, set_default_dtype
+from tinynn.dtypes import float32, float64, get_default_dtype, int64, set_default_dtype
 from tinynn.func import gradients as grad
 from tinynn.functional import log_softmax, logsumexp, prod, softmax, std, var
 from tinynn.graph import ForgottenZeroGradWarning, GraphError
@@ -81,16 +81,16 @@ __all__ = [
     "ForgottenZeroGradWarning", "Generator", "GraphError", "Tensor", "abs", "add", "all", "any", "arange",
     "argmax", "argmin", "backend", "broadcast_to", "clip", "concatenate", "cos", "cumsum", "data", "debug",
     "divide", "dot", "einsum", "elu", "enable_grad", "equal", "erf", "exp", "expand_dims", "expm1", "eye",
-    "flip", "floor", "floor_divide", "full", "func", "gelu", "get_default_dtype", "grad", "greater",
-    "greater_equal", "is_grad_enabled", "leaky_relu", "less", "less_equal", "linear", "linspace", "load", "log",
-    "log1p", "log_softmax", "logical_and", "logical_not", "logical_or", "logsumexp", "manual_seed", "matmul",
-    "max", "maximum", "mean", "min", "minimum", "moveaxis", "multiply", "negative", "nn", "no_grad", "norm",
-    "normal_cdf", "not_equal", "one_hot", "ones", "ones_like", "optim", "outer", "pad", "power", "prod", "rand",
-    "randint", "randn", "randperm", "ravel", "relu", "remainder", "repeat", "reshape", "roll", "save",
-    "scatter_add", "selu", "set_default_dtype", "sigmoid", "sign", "silu", "sin", "softmax", "softplus",
-    "split", "sqrt", "square", "squeeze", "stack", "std", "stop_gradient", "subtract", "sum", "swapaxes",
-    "take", "take_along_axis", "tanh", "tensor", "tile", "transpose", "use", "var", "where", "windows", "zeros",
-    "zeros_like",
+    "flip", "float32", "float64", "floor", "floor_divide", "full", "func", "gelu", "get_default_dtype", "grad",
+    "greater", "greater_equal", "int64", "is_grad_enabled", "leaky_relu", "less", "less_equal", "linear",
+    "linspace", "load", "log", "log1p", "log_softmax", "logical_and", "logical_not", "logical_or", "logsumexp",
+    "manual_seed", "matmul", "max", "maximum", "mean", "min", "minimum", "moveaxis", "multiply", "negative",
+    "nn", "no_grad", "norm", "normal_cdf", "not_equal", "one_hot", "ones", "ones_like", "optim", "outer", "pad",
+    "power", "prod", "rand", "randint", "randn", "randperm", "ravel", "relu", "remainder", "repeat", "reshape",
+    "roll", "save", "scatter_add", "selu", "set_default_dtype", "sigmoid", "sign", "silu", "sin", "softmax",
+    "softplus", "split", "sqrt", "square", "squeeze", "stack", "std", "stop_gradient", "subtract", "sum",
+    "swapaxes", "take", "take_along_axis", "tanh", "tensor", "tile", "transpose", "use", "var", "where",
+    "windows", "zeros", "zeros_like",
 ]  # fmt: skip
 
 from tinynn.backends.select import activate_default as _activate_default  # noqa: E402

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-_default_dtype = np.dtype(np.float64)
+float32, float64, int64, bool_ = map(np.dtype, (np.float32, np.float64, np.int64, np.bool_))
+_default_dtype = float64
 
 
 def get_default_dtype() -> np.dtype[Any]:

@@ -18,6 +18,30 @@ if TYPE_CHECKING:
     from tinynn.tensor import Tensor
 
 
+# What users of other libraries look for, and what it is called here (docs/from_pytorch.md has the whole table).
+NAMES_ELSEWHERE = {
+    "view": "use reshape(...)",
+    "unsqueeze": "use tinynn.expand_dims(x, axis), or x[..., None]",
+    "clamp": "use clip(minimum, maximum)",
+    "permute": "use transpose(axes)",
+    "t": "use .T",
+    "cpu": "use to('cpu')",
+    "cuda": "use to('cupy')",
+    "float": "use to('float32')",
+    "double": "use to('float64')",
+    "long": "use to('int64')",
+    "data": "use detach() to read, and assign_(value) to overwrite a parameter",
+    "zero_": "use assign_(0.0 * x); gradients are forgotten by optimizer.zero_grad()",
+    "unbind": "use list(x)",
+    "expand": "use tinynn.broadcast_to(x, shape)",
+    "gather": "use tinynn.take_along_axis(x, indices, axis)",
+    "norm": "use tinynn.norm(x)",
+    "pow": "use x**p",
+    "add": "use x + y",
+    "mul": "use x * y",
+}
+
+
 class PythonProtocol:
     """The methods with double underscores that are no operators."""
 
@@ -112,6 +136,23 @@ class PythonProtocol:
         if name in ARRAY_FUNCTIONS:
             return getattr(tinynn, name)(*args, **kwargs)
         return function(*_as_numpy(args), **{key: _as_numpy(value) for key, value in kwargs.items()})
+
+
+class _NameElsewhere:
+    """In the place of an attribute that a tensor does not have: says what to use. (A ``__getattr__`` would slow all
+    other attributes down.)"""
+
+    def __init__(self, name: str, hint: str) -> None:
+        self.name, self.hint = name, hint
+
+    def __get__(self, tensor: Any, kind: type) -> Any:
+        if tensor is None:
+            return self
+        raise AttributeError(f"a tensor has no attribute {self.name!r}; {self.hint}")
+
+
+for _name, _hint in NAMES_ELSEWHERE.items():
+    setattr(PythonProtocol, _name, _NameElsewhere(_name, _hint))
 
 
 def _as_numpy(value: Any) -> Any:

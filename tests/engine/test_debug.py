@@ -67,12 +67,30 @@ def test_gradcheck_names_the_input_and_the_element() -> None:
         return a * apply(WrongSlope(), x)
 
     inputs = np.array([1.0, 1.0, 1.0]), np.array([0.5, 2.0, 0.7])
-    with pytest.raises(
-        debug.GradcheckError, match=r"forward mode.*input 1 \(shape \(3,\)\): element \(1,\) of output 0"
-    ):
-        debug.gradcheck(f, *inputs)
     with pytest.raises(debug.GradcheckError, match=r"reverse mode, input 1 .*; element \(1,\) should be .*, but is"):
-        debug.gradcheck(f, *inputs, forward_mode=False)
+        debug.gradcheck(f, *inputs)
+
+
+class WrongTangent(Op):
+    """out = 2 x, with a wrong forward mode"""
+
+    def forward(self, xp, x):
+        return 2.0 * x
+
+    def grad_x(self, g):
+        return 2.0 * g
+
+    def tangent(self, tangents):
+        return 3.0 * tangents[0]
+
+
+def test_gradcheck_finds_a_wrong_forward_mode() -> None:
+    x = np.array([1.0, 2.0, 3.0])
+    with pytest.raises(
+        debug.GradcheckError, match=r"forward mode.*input 0 \(shape \(3,\)\): element \(0,\) of output 0"
+    ):
+        debug.gradcheck(lambda x: apply(WrongTangent(), x), x)
+    assert debug.gradcheck(lambda x: apply(WrongTangent(), x), x, forward_mode=False)
 
 
 def test_gradcheck_finds_wrong_second_derivatives() -> None:

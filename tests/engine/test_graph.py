@@ -14,7 +14,7 @@ import pytest
 import tinynn as tn
 from tinynn.graph import Leaf, Node
 from tinynn.ops.arithmetic import Mul
-from tinynn.ops.base import Elementwise
+from tinynn.ops.base import Elementwise, Op
 from tinynn.ops.elementwise import Exp, Tanh
 from tinynn.ops.linalg import MatMul
 
@@ -295,3 +295,14 @@ def test_a_misspelt_gradient_method_is_refused() -> None:
 
             def grad_a(self, g, *, x):
                 return g * 3.0 * x**2
+
+
+def test_what_a_gradient_asks_for_stands_behind_a_star() -> None:
+    with pytest.raises(TypeError, match=r"behind a star: \(self, g, \*, x\)"):
+
+        class Cube(Op):
+            def forward(self, xp, x):
+                return x * x * x
+
+            def grad_x(self, g, x):
+                return g * 3.0 * x * x

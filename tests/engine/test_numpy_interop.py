@@ -230,3 +230,9 @@ def test_an_unreachable_input_leaves_the_graph_whole():
 def test_products_that_do_not_fit_name_both_shapes():
     with pytest.raises(ValueError, match=r"\(2, 3\).*\(2, 3\).*last length of a, 3"):
         tn.ones(2, 3) @ tn.ones(2, 3)
+
+
+def test_names_of_other_libraries_are_explained():
+    with pytest.raises(AttributeError, match=r"no attribute 'unsqueeze'; use tinynn\.expand_dims"):
+        tn.ones(2).unsqueeze(0)
+    assert not hasattr(tn.ones(2), "view")

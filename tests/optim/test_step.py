@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 import warnings
+from typing import Any
 
 import numpy as np
 import pytest
@@ -344,3 +345,23 @@ def test_on_the_gpu(make) -> None:
         optimizer.step()
     for p, q in zip(host, params, strict=True):
         np.testing.assert_allclose(q.detach().to("cpu").numpy(), p.array, rtol=1e-12)
+
+
+def test_frozen_parameters_are_accepted_and_left_alone() -> None:
+    frozen, free = tinynn.tensor([1.0, 2.0]), tinynn.tensor([1.0, 2.0], requires_grad=True)
+    for make in (
+        lambda p: tinynn.optim.SGD(p, lr=0.1),
+        lambda p: tinynn.optim.Adam(p, lr=0.1),
+        lambda p: tinynn.optim.LBFGS(p),
+    ):
+        optimizer = make([frozen, free])
+
+        def closure(optimizer: Any = optimizer) -> Any:
+            optimizer.zero_grad()
+            loss = ((free - frozen - 1.0) ** 2).sum()
+            loss.backward()
+            return loss
+
+        optimizer.step(closure)
+        assert frozen.tolist() == [1.0, 2.0]
+    assert free.tolist() != [1.0, 2.0]

@@ -193,6 +193,18 @@ class _Problem:
     def compare_along(self, i: int, v: Array, generator: np.random.Generator, forward_mode: bool) -> None:
         """Hold the three ways against each other for one input and one direction."""
         expected = self.differences(i, v)
+        cotangents = [generator.standard_normal(e.shape) for e in expected]
+        gradient = self.reverse(cotangents)[self.differentiable.index(i)]
+        if gradient.shape != v.shape:
+            raise GradcheckError(
+                f"reverse mode: the gradient of input {i} has shape {gradient.shape}, the input {v.shape}"
+            )
+        products = [u * e for u, e in zip(cotangents, expected, strict=True)]
+        wanted, got = sum(float(p.sum()) for p in products), float((gradient * v).sum())
+        # sums of terms that cancel are as uncertain as their largest terms
+        size = max([float(np.abs(p).sum()) for p in products] + [float(np.abs(gradient * v).sum())])
+        if not abs(wanted - got) <= self.atol + self.rtol * size:
+            raise GradcheckError(self._blame(i, cotangents, gradient, wanted, got))
         if forward_mode:
             for k, (e, t) in enumerate(zip(expected, self.forward(i, v), strict=True)):
                 if e.shape != t.shape:
@@ -208,18 +220,6 @@ class _Problem:
                         f"but jvp gave {t[where]:.10g}; "
                         f"{int(wrong.sum())} of {wrong.size} elements are wrong"
                     )
-        cotangents = [generator.standard_normal(e.shape) for e in expected]
-        gradient = self.reverse(cotangents)[self.differentiable.index(i)]
-        if gradient.shape != v.shape:
-            raise GradcheckError(
-                f"reverse mode: the gradient of input {i} has shape {gradient.shape}, the input {v.shape}"
-            )
-        products = [u * e for u, e in zip(cotangents, expected, strict=True)]
-        wanted, got = sum(float(p.sum()) for p in products), float((gradient * v).sum())
-        # sums of terms that cancel are as uncertain as their largest terms
-        size = max([float(np.abs(p).sum()) for p in products] + [float(np.abs(gradient * v).sum())])
-        if not abs(wanted - got) <= self.atol + self.rtol * size:
-            raise GradcheckError(self._blame(i, cotangents, gradient, wanted, got))
 
     def _blame(self, i: int, cotangents: list[Any], gradient: Array, wanted: float, got: float) -> str:
         """Which element of the gradient is wrong: one unit vector after the other, up to a thousand."""

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Any, Self
 
 from tinynn.backends import convert
+from tinynn.creation import zeros_like
 from tinynn.nn.hooks import RemovableHook
 from tinynn.nn.parameter import Parameter
 from tinynn.nn.state import IncompatibleKeys, convert_all, load
@@ -295,10 +296,10 @@ class Module:
         """Switch this module and all below to evaluation: no dropout, batch norm by running statistics."""
         return self.train(False)
 
-    def zero_grad(self) -> None:
-        """Forget the gradients of all parameters: ``grad`` becomes None."""
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients of all parameters: ``grad`` becomes None, or zeros where ``set_to_none`` is False."""
         for parameter in self.parameters():
-            parameter.grad = None
+            parameter.grad = None if set_to_none else zeros_like(parameter)
 
     def requires_grad_(self, requires_grad: bool = True) -> Self:
         """Ask for the gradients of all parameters, or freeze them. Returns the module itself."""

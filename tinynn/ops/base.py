@@ -69,6 +69,7 @@ class Op:
         cls.variadic = any(p.kind is inspect.Parameter.VAR_POSITIONAL for p in parameters)
         _check_gradient_names(cls)
         found = [_rule(cls, name) for name in cls.inputs]
+        _check_stars(cls, found)
         if cls.variadic:
             fixed, repeated = found[:-1], found[-1]
             cls.rules = _VariadicRules(fixed, repeated)
@@ -152,6 +153,23 @@ def _check_gradient_names(cls: type[Op]) -> None:
         if name.startswith("grad_") and name[5:] not in cls.inputs:
             raise TypeError(
                 f"{cls.__name__}.{name} is the gradient by no input: forward's inputs are {', '.join(cls.inputs)}"
+            )
+
+
+def _check_stars(cls: type[Op], found: Sequence[Rule | None]) -> None:
+    """What a gradient formula asks for stands behind a star: without it, nothing would be saved for it."""
+    for rule in found:
+        if rule is None:
+            continue
+        ordinary = [
+            p.name
+            for p in inspect.signature(rule[0]).parameters.values()
+            if p.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
+        ][2:]  # without self and g
+        if ordinary and not (cls.variadic and ordinary == ["i"]):
+            raise TypeError(
+                f"{cls.__name__}.{rule[0].__name__} takes {', '.join(ordinary)} as ordinary arguments; what a gradient "
+                f"asks for stands behind a star: (self, g, *, {', '.join(ordinary)})"
             )
 
 

@@ -102,14 +102,14 @@ def checked_group(owner: str, group: Any, taken: set[Tensor]) -> dict[str, Any]:
                 f"{owner}: {label}, {p.describe()}, is the result of {type(p.node.op).__name__}. "
                 "Only leaves can be optimized: detach().requires_grad_() makes one"
             )
-        if not p.requires_grad:
-            raise ValueError(
-                f"{owner}: {label}, {p.describe()}, does not require a gradient. Call requires_grad_() "
-                "on it, or leave frozen parameters out: [p for p in model.parameters() if p.requires_grad]"
-            )
         if p in seen:
             raise ValueError(f"{owner}: {label}, {p.describe()}, is given twice; it would be updated twice in a step")
         seen.add(p)
+    if not any(p.requires_grad for p in tensors):  # some may be frozen: they stay as they are
+        raise ValueError(
+            f"{owner}: none of the parameters of a group requires a gradient ({tensors[0].describe()}, ...); call "
+            "requires_grad_() on those that are to be trained"
+        )
     checked = {**group, "params": tensors}
     if any(name is not None for name in names):
         checked["param_names"] = [f"{i}" if name is None else name for i, name in enumerate(names)]

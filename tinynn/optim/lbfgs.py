@@ -97,7 +97,7 @@ class LBFGS(Optimizer):
 
     @property
     def _params(self) -> list[Tensor]:
-        return self.param_groups[0]["params"]
+        return [p for p in self.param_groups[0]["params"] if p.requires_grad]
 
     def step(self, closure: Closure | None = None, keep_grad: bool = False) -> Any:
         """Do up to ``max_iter`` iterations.
