@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import tinynn
+from tinynn import nn
 from tinynn.data import StandardScaler
 from tinynn.tensor import Tensor
 
@@ -149,3 +150,15 @@ def test_other_features_than_in_the_fit(shape):
     scaler = StandardScaler().fit(np.arange(8.0).reshape(2, 4))
     with pytest.raises(ValueError, match=r"shape \(4,\)"):
         scaler.transform(np.zeros(shape))
+
+
+def test_statistics_load_into_a_scaler_that_was_never_fitted():
+    x = np.random.default_rng(0).normal(3.0, 2.0, (20, 4))
+    fitted = nn.Sequential(StandardScaler().fit(x), nn.Linear(4, 1))
+    fresh = nn.Sequential(StandardScaler(), nn.Linear(4, 1))
+    fresh.load_state_dict(fitted.state_dict())
+    np.testing.assert_array_equal(fresh(Tensor(x)).detach().numpy(), fitted(Tensor(x)).detach().numpy())
+    other = nn.Sequential(StandardScaler(), nn.Linear(5, 1))
+    with pytest.raises(ValueError, match=r"1\.weight"):
+        other.load_state_dict(fitted.state_dict())
+    assert other[0].mean is None

@@ -28,8 +28,8 @@ class StandardScaler(Module):
     Parameters
     ----------
     num_features : int or tuple of int, optional
-        Shape of one sample: of the data without the first axis. Only needed to load saved statistics into a
-        scaler that was never fitted; until then it is the identity.
+        Shape of one sample: of the data without the first axis. With it the scaler is the identity until it is
+        fitted; without it, an unfitted scaler refuses data. Saved statistics can be loaded into either.
 
     Attributes
     ----------
@@ -49,6 +49,7 @@ class StandardScaler(Module):
     True
     """
 
+    learns_buffers = ("mean", "scale")
     mean: Tensor | None
     scale: Tensor | None
 

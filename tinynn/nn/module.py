@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from tinynn.backends import convert
 from tinynn.creation import zeros_like
 from tinynn.nn.hooks import RemovableHook
 from tinynn.nn.parameter import Parameter
-from tinynn.nn.state import IncompatibleKeys, convert_all, load
+from tinynn.nn.state import IncompatibleKeys, convert_all, load, still_to_learn
 from tinynn.tensor import Tensor
 
 
@@ -50,6 +50,7 @@ class Module:
 
     # There is no __getattr__ here, on purpose: it would make every look-up of an attribute slower.
     training: bool = True
+    learns_buffers: ClassVar[tuple[str, ...]] = ()  # buffers that are None until fitted; loading may fill them
     _persistent: Mapping[str, bool] = MappingProxyType({})  # the buffers' names, and whether state_dict() has them
     _hooks: tuple[dict[int, Any], dict[int, Any]] | None = None  # before and after forward, once there are any
 
@@ -384,7 +385,12 @@ class Module:
         >>> b.load_state_dict(a.state_dict())
         IncompatibleKeys(missing_keys=[], unexpected_keys=[])
         """
-        return load(dict(self._state()), state, strict, type(self).__name__)
+        learnt = still_to_learn(self, state)
+        own = {**dict(self._state()), **{key: buffer for key, (_, _, buffer) in learnt.items()}}
+        result = load(own, state, strict, type(self).__name__)
+        for module, name, buffer in learnt.values():
+            setattr(module, name, buffer)
+        return result
 
     # ----------------------------------------------------------------------------------------------- printing
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from tinynn.backends import convert
+from tinynn.dtypes import get_default_dtype
 from tinynn.ops import transfer
 from tinynn.tensor import Tensor
+
+if TYPE_CHECKING:
+    from tinynn.nn.module import Module
 
 
 class IncompatibleKeys(NamedTuple):
@@ -42,6 +46,19 @@ def load(own: Mapping[str, Tensor], state: Any, strict: bool, owner: str) -> Inc
     for name, value in values.items():
         own[name].assign_(value)
     return IncompatibleKeys(missing, unexpected)
+
+
+def still_to_learn(module: Module, state: Any) -> dict[str, tuple[Module, str, Tensor]]:
+    """The buffers that modules have yet to learn and that ``state`` has: by key, whose they are, and room for them."""
+    found: dict[str, tuple[Module, str, Tensor]] = {}
+    if isinstance(state, Mapping):
+        for path, part in module.named_modules(remove_duplicate=False):
+            for name in part.learns_buffers:
+                key = f"{path}.{name}" if path else name
+                value: Any = state.get(key)
+                if getattr(part, name) is None and hasattr(value, "shape"):
+                    found[key] = part, name, Tensor(np.zeros(tuple(value.shape), get_default_dtype()))
+    return found
 
 
 def _read(own: Mapping[str, Tensor], state: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
