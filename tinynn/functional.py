@@ -47,9 +47,7 @@ def std(x: Any, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Any
     >>> tinynn.std(tinynn.tensor([1.0, 3.0]))
     tensor(1.)
     """
-    v = var(x, axis, ddof, keepdims)
-    zero = comparison.equal(v, 0.0)
-    return piecewise.where(zero, 0.0, elementwise.sqrt(piecewise.where(zero, 1.0, v)))
+    return elementwise.root(var(x, axis, ddof, keepdims))
 
 
 def prod(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:

@@ -112,8 +112,8 @@ def fake_cupy() -> types.ModuleType:
     def as_strided(x: GPUArray, shape: Any, strides: Any) -> GPUArray:
         return GPUArray(np.lib.stride_tricks.as_strided(x.hidden, shape, strides))
 
-    module.__getattr__ = attribute  # type: ignore[method-assign]
-    module.ndarray = GPUArray  # type: ignore[attr-defined]
-    module.asarray = GPUArray  # type: ignore[attr-defined]
-    module.lib = types.SimpleNamespace(stride_tricks=types.SimpleNamespace(as_strided=as_strided))  # type: ignore[attr-defined]
+    module.__getattr__ = attribute
+    module.ndarray = GPUArray
+    module.asarray = GPUArray
+    module.lib = types.SimpleNamespace(stride_tricks=types.SimpleNamespace(as_strided=as_strided))
     return module

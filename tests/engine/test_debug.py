@@ -20,33 +20,33 @@ from tinynn.ops.base import Elementwise, Op
 class WrongSlope(Elementwise):
     """out = x**3, with a derivative that is wrong where x > 1"""
 
-    def forward(self, xp, x):  # type: ignore[no-untyped-def]
+    def forward(self, xp, x):
         return x**3
 
-    def grad_x(self, g, *, x):  # type: ignore[no-untyped-def]
+    def grad_x(self, g, *, x):
         return g * (3.0 * x * x + tn.where(x > 1.0, 0.01, 0.0))
 
 
 class HiddenConstant(Elementwise):
     """out = x**2, with a derivative whose own derivative is lost: right at first order, wrong at second"""
 
-    def forward(self, xp, x):  # type: ignore[no-untyped-def]
+    def forward(self, xp, x):
         return x * x
 
-    def grad_x(self, g, *, x):  # type: ignore[no-untyped-def]
+    def grad_x(self, g, *, x):
         return g * tn.stop_gradient(2.0 * x)
 
 
 class OnlyReverse(Op):
     """out = 3 x, with a forward rule that is wrong"""
 
-    def forward(self, xp, x):  # type: ignore[no-untyped-def]
+    def forward(self, xp, x):
         return 3.0 * x
 
-    def grad_x(self, g):  # type: ignore[no-untyped-def]
+    def grad_x(self, g):
         return g * 3.0
 
-    def tangent(self, tangents):  # type: ignore[no-untyped-def]
+    def tangent(self, tangents):
         return tangents[0] * 2.0
 
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
-import os
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -18,27 +15,8 @@ import tinynn
 SCRIPT = Path(__file__).parents[2] / "examples" / "forward_propagation.py"
 
 
-@pytest.fixture(scope="module")
-def example() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("example_forward_propagation", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_the_script_prints_every_number_as_expected_and_draws(tmp_path: Path) -> None:
-    environment = {**os.environ, "MPLBACKEND": "Agg", "PYTHONPATH": str(SCRIPT.parents[1])}
-    done = subprocess.run(
-        [sys.executable, str(SCRIPT), "--quick", "--seed", "3", "--out", "pictures"],
-        cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "every number as expected" in done.stdout
-    assert "MISSED" not in done.stdout
-    assert (tmp_path / "pictures" / "forward_propagation.png").stat().st_size > 20_000
+def test_the_script_prints_every_number_as_expected_and_draws(run_script: Callable[..., None]) -> None:
+    run_script("--seed", "3")
 
 
 def test_loops_give_the_numbers_of_the_course(example: ModuleType) -> None:

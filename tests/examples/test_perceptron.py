@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
-import os
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -15,27 +12,8 @@ import pytest
 SCRIPT = Path(__file__).parents[2] / "examples" / "perceptron.py"
 
 
-@pytest.fixture(scope="module")
-def example() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("example_perceptron", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_the_script_prints_every_number_as_expected_and_draws(tmp_path: Path) -> None:
-    environment = {**os.environ, "MPLBACKEND": "Agg", "PYTHONPATH": str(SCRIPT.parents[1])}
-    done = subprocess.run(
-        [sys.executable, str(SCRIPT), "--quick", "--out", "pictures"],
-        cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "every number as expected" in done.stdout
-    assert "MISSED" not in done.stdout
-    assert (tmp_path / "pictures" / "perceptron.png").stat().st_size > 20_000
+def test_the_script_prints_every_number_as_expected_and_draws(run_script: Callable[..., None]) -> None:
+    run_script()
 
 
 def test_a_wrong_point_of_p_is_added_and_one_of_n_subtracted(example: ModuleType) -> None:

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import ast
 import builtins
-import importlib.util
-import os
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -24,17 +21,6 @@ TORCH_IMPORTS = {
     "from tinynn.data import": "from torch.utils.data import",
     "from tinynn.nn import": "from torch.nn import",
 }
-
-
-@pytest.fixture(scope="module")
-def example() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("example_training_blueprint", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 def blueprint() -> str:
@@ -167,13 +153,5 @@ def test_the_best_model_is_the_one_that_remains(example: ModuleType, tmp_path: P
     assert example.validation_loss(model, loader, loss_fn) == pytest.approx(best, rel=1e-12)
 
 
-def test_the_script_prints_every_number_as_expected_and_draws(tmp_path: Path) -> None:
-    environment = {**os.environ, "MPLBACKEND": "Agg", "PYTHONPATH": str(SCRIPT.parents[1])}
-    done = subprocess.run(
-        [sys.executable, str(SCRIPT), "--quick", "--out", "pictures"],
-        cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "every number as expected" in done.stdout
-    assert "MISSED" not in done.stdout
-    assert (tmp_path / "pictures" / "training_blueprint.png").stat().st_size > 20_000
+def test_the_script_prints_every_number_as_expected_and_draws(run_script: Callable[..., None]) -> None:
+    run_script()

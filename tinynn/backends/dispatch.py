@@ -43,10 +43,8 @@ def namespace_of(arrays: Sequence[Any]) -> Any:
 
 def resolved(values: Sequence[Any]) -> tuple[Any, Sequence[Any]]:
     """A namespace, and the values; lists and numbers as arrays if no array is among them: ``mean([1.0, 2.0])``."""
-    for value in values:
-        namespace = NAMESPACES.get(value.__class__)
-        if namespace is not None:
-            return namespace, values
+    if any(value.__class__ in NAMESPACES for value in values):
+        return namespace_of(values), values
     python = (list, tuple, int, float)
     return numpy_backend, [np.asarray(value)[()] if isinstance(value, python) else value for value in values]
 

@@ -101,19 +101,6 @@ def layer_norm(op: Any, x: Any, weight: Any, bias: Any) -> Any:
 
 
 @_needs_numba
-def layer_norm_gradient(op: Any, g: Any, saved: Mapping[str, Any], parents: Sequence[Any]) -> Any:
-    """Gradient kernel of `LayerNorm`: all three in one pass."""
-    if not {"x", "mean", "rstd", "weight"} <= saved.keys():
-        return None
-    x, weight = saved["x"], saved["weight"]
-    if not _plain(x, weight) or g.dtype != x.dtype:
-        return None
-    from tinynn.kernels.normalization import layer_norm_backward
-
-    return layer_norm_backward(np.ascontiguousarray(g), x, saved["mean"].reshape(-1), saved["rstd"].reshape(-1), weight)
-
-
-@_needs_numba
 def batch_norm(op: Any, x: Any, weight: Any, bias: Any) -> Any:
     """Forward kernel of `BatchNorm`."""
     if not _plain(x, weight, bias):
@@ -125,16 +112,17 @@ def batch_norm(op: Any, x: Any, weight: Any, bias: Any) -> Any:
 
 
 @_needs_numba
-def batch_norm_gradient(op: Any, g: Any, saved: Mapping[str, Any], parents: Sequence[Any]) -> Any:
-    """Gradient kernel of `BatchNorm`: all three in one pass."""
+def norm_gradient(op: Any, g: Any, saved: Mapping[str, Any], parents: Sequence[Any]) -> Any:
+    """Gradient kernel of `LayerNorm` and `BatchNorm`: all three in one pass."""
     if not {"x", "mean", "rstd", "weight"} <= saved.keys():
         return None
     x, weight = saved["x"], saved["weight"]
     if not _plain(x, weight) or g.dtype != x.dtype:
         return None
-    from tinynn.kernels.normalization import batch_norm_backward
+    from tinynn.kernels.normalization import batch_norm_backward, layer_norm_backward
 
-    return batch_norm_backward(np.ascontiguousarray(g), x, saved["mean"].reshape(-1), saved["rstd"].reshape(-1), weight)
+    kernel = layer_norm_backward if isinstance(op, neural.LayerNorm) else batch_norm_backward
+    return kernel(np.ascontiguousarray(g), x, saved["mean"].reshape(-1), saved["rstd"].reshape(-1), weight)
 
 
 # ------------------------------------------------------------------------------- dropout, cross-entropy, scatter
@@ -270,8 +258,8 @@ FORWARD: dict[type, Callable[..., Any]] = {
 }
 GRADIENT: dict[type, Callable[..., Any]] = {
     **dict.fromkeys(FUNCTIONS, elementwise_gradient),
-    neural.LayerNorm: layer_norm_gradient,
-    neural.BatchNorm: batch_norm_gradient,
+    neural.LayerNorm: norm_gradient,
+    neural.BatchNorm: norm_gradient,
     neural.SoftmaxCrossEntropy: cross_entropy_gradient,
     convolution.Conv2d: conv2d_gradient,
     convolution.MaxPool2d: max_pool2d_gradient,

@@ -11,6 +11,8 @@ from typing import Any
 from tinynn.autodiff import apply
 from tinynn.ops.arithmetic import nonzero, positive
 from tinynn.ops.base import Elementwise
+from tinynn.ops.comparison import equal
+from tinynn.ops.piecewise import where
 
 
 class Exp(Elementwise):
@@ -211,6 +213,21 @@ def sqrt(x: Any) -> Any:
     tensor([2., 3.])
     """
     return apply(_SQRT, x)
+
+
+def root(squares: Any) -> Any:
+    """Square root of what is never negative, such as a sum of squares; its derivative at 0 is taken as 0.
+
+    Examples
+    --------
+    >>> import tinynn
+    >>> x = tinynn.tensor([0.0, 4.0], requires_grad=True)
+    >>> tinynn.ops.elementwise.root(x).sum().backward()
+    >>> x.grad
+    tensor([0.  , 0.25])
+    """
+    zero = equal(squares, 0.0)
+    return where(zero, 0.0, sqrt(where(zero, 1.0, squares)))
 
 
 def square(x: Any) -> Any:

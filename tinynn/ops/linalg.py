@@ -8,8 +8,9 @@ import numpy as np
 
 from tinynn.autodiff import apply
 from tinynn.ops.base import Op
+from tinynn.ops.elementwise import root
 from tinynn.ops.reduce import sum
-from tinynn.ops.shape import broadcast_to, expand_dims, reshape, transpose, with_shape
+from tinynn.ops.shape import expand_dims, reshape, transpose, with_shape
 from tinynn.ops.transfer import refuse_mixed
 
 
@@ -337,14 +338,5 @@ def norm(x: Any, axis: int | tuple[int, ...] | None = None, keepdims: bool = Fal
     >>> x.grad
     tensor([0., 0.])
     """
-    from tinynn.ops.comparison import equal
-    from tinynn.ops.elementwise import sqrt
-    from tinynn.ops.piecewise import where
-
     x = with_shape(x)
-    squares = sum(x * x, axis=axis, keepdims=keepdims)
-    zero = equal(squares, 0.0)
-    return where(zero, 0.0, sqrt(where(zero, 1.0, squares)))
-
-
-__all__ = ["broadcast_to", "dot", "einsum", "linear", "matmul", "norm", "outer"]
+    return root(sum(x * x, axis=axis, keepdims=keepdims))
