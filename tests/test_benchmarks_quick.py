@@ -94,3 +94,32 @@ def test_a_peer_that_is_not_installed_is_named(script: str, tmp_path: Path) -> N
     )
     assert done.returncode == 2
     assert "'nothing' is none of tinynn, torch" in done.stderr
+
+
+def test_compiled_steps_agree_with_eager_ones(tmp_path: Path) -> None:
+    page, results = quick("compiled_steps.py", tmp_path, "--frameworks", "tinynn,tinynn-compiled,tinynn-epoch")
+    assert [row["case"] for row in results] == ["lj-gelu", "mnist-mlp", "lenet", "gelu", "dropout"]
+    for row in results:
+        assert row["void"] == {}
+        for column, losses in row["losses"].items():
+            assert len(losses) == len(row["losses"]["tinynn"]), column
+        assert row["seconds"]["tinynn"][0] > 0
+    assert "the matrix products" not in page  # that line belongs to a case which a quick run leaves out
+
+
+def test_compiled_scaling_sweeps_every_size(tmp_path: Path) -> None:
+    _, results = quick("compiled_scaling.py", tmp_path)
+    assert set(results) == {"width", "depth at width 32", "batch"}
+    assert [row["size"] for row in results["width"]] == [8, 64]
+
+
+def test_compiled_memory_is_measured(tmp_path: Path) -> None:
+    _, results = quick("compiled_memory.py", tmp_path, "--rounds", "1")
+    assert [row["case"] for row in results] == ["wide", "deep"]
+    assert all(row["found"]["tinynn"]["first"] >= 0 for row in results)
+
+
+def test_compiled_startup_counts_from_the_start_of_the_process(tmp_path: Path) -> None:
+    _, results = quick("compiled_startup.py", tmp_path)
+    first, *_, last = results["starts"][0]["runs"][0]["calls"]
+    assert 0 < first < last

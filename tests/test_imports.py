@@ -81,7 +81,7 @@ def test_ops_stand_on_autodiff_and_backends() -> None:
 
 
 def test_the_engine_knows_nothing_of_what_stands_on_it() -> None:
-    above = {"nn", "optim", "data", "io", "compile", "debug", "train", "potentials"}
+    above = {"nn", "optim", "data", "io", "compiler", "debug", "train", "potentials"}
     engine = [
         *PACKAGE.glob("ops/*.py"),
         *PACKAGE.glob("backends/*.py"),
@@ -102,7 +102,7 @@ def test_the_engine_knows_nothing_of_what_stands_on_it() -> None:
                 "optim",
                 "data",
                 "io",
-                "compile",
+                "compiler",
                 "debug",
                 "train",
                 "potentials",
@@ -111,10 +111,10 @@ def test_the_engine_knows_nothing_of_what_stands_on_it() -> None:
                 "functional",
             },
         ),
-        ("optim", {"nn", "compile", "debug", "train", "potentials"}),
-        ("data", {"optim", "compile", "debug", "train", "potentials"}),
+        ("optim", {"nn", "compiler", "debug", "train", "potentials"}),
+        ("data", {"optim", "compiler", "debug", "train", "potentials"}),
         ("io", {"nn", "optim", "debug", "train", "potentials"}),
-        ("compile", {"nn", "optim", "debug", "train", "potentials"}),
+        ("compiler", {"nn", "optim", "debug", "train", "potentials"}),
         ("debug", {"nn", "optim", "train", "potentials"}),
         ("nn", {"potentials", "train", "debug"}),
     ],

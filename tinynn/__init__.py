@@ -53,17 +53,19 @@ from tinynn.tensor import Tensor
 if TYPE_CHECKING:
     from tinynn import data, debug, func, nn, optim
     from tinynn.backends.select import backend, use
+    from tinynn.compiler.step import compile
     from tinynn.io import load, save
 
 __version__ = "0.1.0"
 
 # Found when first used, so that `import tinynn` costs little more than `import numpy`.
-_ROOMS = {"nn", "optim", "data", "debug", "func", "io", "compile"}
+_ROOMS = {"nn", "optim", "data", "debug", "func", "io", "compiler"}
 _LATER = {
     "save": "tinynn.io",
     "load": "tinynn.io",
     "use": "tinynn.backends.select",
     "backend": "tinynn.backends.select",
+    "compile": "tinynn.compiler.step",
 }
 
 
@@ -79,7 +81,7 @@ def __getattr__(name: str) -> Any:
 
 __all__ = [
     "ForgottenZeroGradWarning", "Generator", "GraphError", "Tensor", "abs", "add", "all", "any", "arange",
-    "argmax", "argmin", "backend", "broadcast_to", "clip", "concatenate", "cos", "cumsum", "data", "debug",
+    "argmax", "argmin", "backend", "broadcast_to", "clip", "compile", "concatenate", "cos", "cumsum", "data", "debug",
     "divide", "dot", "einsum", "elu", "enable_grad", "equal", "erf", "exp", "expand_dims", "expm1", "eye",
     "flip", "float32", "float64", "floor", "floor_divide", "full", "func", "gelu", "get_default_dtype", "grad",
     "greater", "greater_equal", "int64", "is_grad_enabled", "leaky_relu", "less", "less_equal", "linear",

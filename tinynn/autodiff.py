@@ -23,6 +23,7 @@ from tinynn.backends.dispatch import FORWARD_KERNELS, GRADIENT_KERNELS, NAMESPAC
 from tinynn.graph import GraphError, Node, check_unedited, clock, freed_message
 from tinynn.modes import mode, no_grad
 from tinynn.ops.base import DERIVED, OUT, REST, Op, Plan, keywords
+from tinynn.ops.gradient_of import GradientOf
 
 if TYPE_CHECKING:
     from tinynn.tensor import Tensor  # at run time, tensor.py puts the class here once it is made
@@ -131,6 +132,7 @@ def backpropagate(
     wanted: Iterable[Node] | None = None,
     record: bool = False,
     keep: bool = False,
+    whole: bool = False,
 ) -> dict[Node, Any]:
     """Carry dL/d(output) of some nodes back to what they were computed from.
 
@@ -140,6 +142,7 @@ def backpropagate(
     wanted : the nodes whose gradients are asked for (all leaves if None); only paths to them are walked
     record : run the gradient formulas on Tensors, so that the result can itself be differentiated
     keep : leave the saved arrays in place for another walk
+    whole : let ops with ``whole_gradient`` compute their gradients as one operation (`GradientOf`)
 
     Returns
     -------
@@ -148,8 +151,8 @@ def backpropagate(
     observer = mode.observer
     if observer is not None and observer.wants_tensors and not record:
         with no_grad():  # the formulas pass the door, where the observer sees them, but leave no graph
-            starts = {node: g if isinstance(g, Tensor) else Tensor(g) for node, g in gradients.items()}
-            return backpropagate(starts, wanted, record=True, keep=keep)
+            starts = {node: _known(g) for node, g in gradients.items()}
+            return backpropagate(starts, wanted, record=True, keep=keep, whole=True)
     targets = set() if wanted is None else set(wanted)
     useful = None if wanted is None else paths_to(targets, gradients)
     gradients = dict(gradients)
@@ -174,7 +177,11 @@ def backpropagate(
         if node.number < clock.last_edit:
             check_unedited(node)
         ready = None  # the gradients of all inputs at once, where the backend has a kernel for them
-        if record:
+        if whole and op.whole_gradient:
+            ready = _whole_gradient(node, g, [
+                parent is not None and (useful is None or parent in useful or parent in targets) for parent in parents
+            ])  # fmt: skip
+        elif record:
             saved = as_tensors(node, constants_too=observer is not None and observer.wants_tensors)
         else:
             kernels = GRADIENT_KERNELS.get(g.__class__)
@@ -217,6 +224,33 @@ def backpropagate(
     return found
 
 
+def _known(value: Any) -> Any:
+    """A raw array as a Tensor, for the observer that wants Tensors: what it does not know is a constant."""
+    if isinstance(value, Tensor):
+        return value
+    tensor = Tensor(value)
+    if mode.recorder is not None:
+        mode.recorder.created(tensor)
+    return tensor
+
+
+def _whole_gradient(node: Node, g: Tensor, asked: Sequence[bool]) -> list[Any]:
+    """The gradients of a node's op by the inputs that are asked for, as one operation on Tensors; else None."""
+    op, saved = node.op, node.saved or {}
+    wanted = tuple(i for i, yes in enumerate(asked) if yes and op.rules[i] is not None)
+    fixed = [(name, value) for name, value in saved.items() if isinstance(value, tuple)]
+    arrays = {
+        name: None if value is None else _known(value) for name, value in saved.items() if type(value) is not tuple
+    }
+    found: list[Any] = [None] * len(asked)
+    if wanted:
+        gradient = GradientOf(op, wanted, len(asked), tuple(arrays), fixed)
+        first, derived = apply(gradient, g, *arrays.values(), with_derived=True)
+        for i, d in zip(wanted, (first, *map(Tensor, derived)), strict=True):
+            found[i] = d
+    return found
+
+
 def undo_broadcast(gradient: Any, shape: tuple[int, ...]) -> Any:
     """Sum a gradient over the axes along which an input of shape ``shape`` was repeated."""
     extra = len(gradient.shape) - len(shape)
@@ -254,7 +288,7 @@ def as_tensors(node: Node, constants_too: bool = False) -> dict[str, Any]:
     op = node.op
 
     def constant(value: Any) -> Any:
-        return Tensor(value) if constants_too and hasattr(value, "dtype") else value
+        return _known(value) if constants_too and hasattr(value, "dtype") else value
 
     values: dict[str, Any] = {}
     for name, value in saved.items():

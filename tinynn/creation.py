@@ -9,6 +9,8 @@ import numpy as np
 
 from tinynn.backends import convert
 from tinynn.dtypes import get_default_dtype
+from tinynn.modes import mode
+from tinynn.ops import transfer
 from tinynn.tensor import Tensor
 
 
@@ -47,10 +49,15 @@ def tensor(data: Any, requires_grad: bool = False, dtype: Any = None) -> Tensor:
             dtype = get_default_dtype()
     if source.dtype.kind not in "fiub" or np.dtype(dtype or source.dtype).kind not in "fiub":
         raise TypeError(f"tensor: the data must be real numbers, not {dtype or source.dtype}")
+    if mode.recorder is not None and isinstance(data, Tensor):
+        result = transfer.copied(data if dtype is None else transfer.to(data, dtype))
+        return result.requires_grad_() if requires_grad else result
     array = convert.copied(source, dtype)
     if isinstance(array, np.ndarray) and not isinstance(data, Tensor):
         array = convert.placed(array)
     result = Tensor(array)
+    if mode.recorder is not None:
+        mode.recorder.created(result)
     return result.requires_grad_() if requires_grad else result
 
 
@@ -95,6 +102,8 @@ def lengths(shape: tuple[Any, ...]) -> tuple[int, ...]:
 
 def _made(array: Any, requires_grad: bool) -> Tensor:
     result = Tensor(convert.placed(array))
+    if mode.recorder is not None:
+        mode.recorder.created(result)
     return result.requires_grad_() if requires_grad else result
 
 

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from tinynn.changes import changes
+
 float32, float64, int64, bool_ = map(np.dtype, (np.float32, np.float64, np.int64, np.bool_))
 _default_dtype = float64
 
@@ -42,4 +44,6 @@ def set_default_dtype(dtype: Any) -> None:
     dtype = np.dtype(dtype)
     if dtype not in (np.dtype("float32"), np.dtype("float64")):
         raise TypeError(f"set_default_dtype: float32 or float64, not {dtype}")
+    if dtype != _default_dtype:
+        changes.count += 1
     _default_dtype = dtype

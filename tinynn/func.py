@@ -12,7 +12,7 @@ from typing import Any
 from tinynn.autodiff import apply, as_tensors, backpropagate, paths_to
 from tinynn.creation import tensor, zeros
 from tinynn.graph import GraphError, Node
-from tinynn.modes import enable_grad, is_grad_enabled
+from tinynn.modes import enable_grad, is_grad_enabled, mode
 from tinynn.ops.base import keywords
 from tinynn.ops.joining import stack
 from tinynn.ops.shape import broadcast_to, reshape
@@ -113,6 +113,8 @@ def _inputs(arguments: Sequence[Any], argnums: int | Sequence[int]) -> tuple[lis
         x = new[i] if isinstance(new[i], Tensor) else tensor(new[i])
         if x.dtype.kind != "f":
             raise TypeError(f"argument {i} is {x.describe()}: only floating-point arguments can be differentiated")
+        if mode.recorder is not None:
+            mode.recorder.of(x)
         # inside another transform the argument is part of a graph already, and must stay so
         new[i] = reshape(x, x.shape) if x.node is not None else Tensor(x.array).requires_grad_()
     return new, [new[i] for i in chosen]

@@ -12,6 +12,9 @@ in a circle, and memory goes when the last name goes, without the garbage collec
 
 from __future__ import annotations
 
+import contextlib
+import copy
+import functools
 import itertools
 import os
 import sys
@@ -22,12 +25,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tinynn.backends import dispatch
+from tinynn.changes import changes as changes
 from tinynn.ops.base import Op
 
 if TYPE_CHECKING:
     from tinynn.tensor import Tensor
 
-_next_number = itertools.count(1).__next__
+next_number = itertools.count(1).__next__
 
 
 class GraphError(RuntimeError):
@@ -60,7 +64,7 @@ class Node:
         self.parents = parents
         self.saved: Mapping[str, Any] | None = saved
         self.shape = shape
-        self.number = _next_number()
+        self.number = next_number()
         self.made_at: str | None = None
 
     def __repr__(self) -> str:
@@ -96,6 +100,8 @@ class _Clock:
 
 clock = _Clock()
 _edited: weakref.WeakSet[Leaf] = weakref.WeakSet()
+# Compiled programs: each has the number of its ``last_run``, and the tensors that it has ``written`` in place.
+writers: weakref.WeakSet[Any] = weakref.WeakSet()
 _edited_lock = threading.Lock()
 
 
@@ -104,7 +110,7 @@ def note_edit(leaf: Leaf, where: str | None = None) -> None:
     if leaf.version == 0:
         with _edited_lock:
             _edited.add(leaf)
-    leaf.version = clock.last_edit = _next_number()
+    leaf.version = clock.last_edit = next_number()
     tensor = leaf.tensor()
     leaf.edited = None if tensor is None else tensor.array
     leaf.edited_at = where
@@ -114,13 +120,15 @@ def check_unedited(node: Node) -> None:
     """Refuse to use a saved array that was overwritten after ``node`` was made."""
     with _edited_lock:
         edits = [leaf for leaf in _edited if leaf.version > node.number]
+        edited = [(leaf.edited, leaf.edited_at) for leaf in edits]
+        edited += [(t.array, w.where) for w in writers if w.last_run > node.number for t in w.written]
     for name, value in (node.saved or {}).items():
-        for leaf in edits:
-            if dispatch.same_memory(value, leaf.edited):
+        for array, where in edited:
+            if dispatch.same_memory(value, array):
                 raise GraphError(
-                    f"backward() through {type(node.op).__name__} needs its {name!r}, but a {leaf.edited.dtype} tensor "
-                    f"of shape {leaf.shape} was edited in place after that operation ran (at "
-                    f"{leaf.edited_at or 'an unknown line'}"
+                    f"backward() through {type(node.op).__name__} needs its {name!r}, but a {array.dtype} tensor "
+                    f"of shape {array.shape} was edited in place after that operation ran (at "
+                    f"{where or 'an unknown line'}"
                     + (f"; the operation was recorded at {node.made_at}" if node.made_at else "")
                     + "). Call backward() before optimizer.step(), or compute the result again after it."
                 )
@@ -130,12 +138,15 @@ def check_unedited(node: Node) -> None:
 
 
 PACKAGE = str(Path(__file__).parent) + os.sep  # what the file names of this library begin with
+_STANDARD = tuple(str(module.__file__) for module in (contextlib, copy, functools))
 
 
 def user_line() -> str:
     """The file and line of the caller outside this library, for messages."""
     frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(PACKAGE):
+    while frame.f_back is not None and (
+        frame.f_code.co_filename.startswith(PACKAGE) or frame.f_code.co_filename in _STANDARD
+    ):
         frame = frame.f_back
     return f"{frame.f_code.co_filename}:{frame.f_lineno}"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -28,9 +29,32 @@ class Observer(Protocol):
     def assigned(self, tensor: Tensor, value: Any) -> None: ...  # after ``tensor.assign_(value)``
 
 
+class Recorder(Observer, Protocol):
+    """An observer with ``wants_tensors``: makes a program of what it sees, and refuses what no program can repeat."""
+
+    def forbid(self, what: str, advice: str) -> None: ...  # raises
+    def reading(self, tensor: Tensor, what: str) -> None: ...  # before Python looks at the values; may raise
+    def of(self, value: Any) -> int: ...  # make known a tensor whose bare array is about to be used
+    def created(self, tensor: Tensor) -> None: ...  # made from Python numbers, not from what the recorder knows
+    def drawn(self, generator: Any, blocks: int, position: Any) -> None: ...  # blocks of random numbers were reserved
+    def made(self, thing: Any) -> None: ...  # a generator or module that is made anew at each run
+    def attribute_set(self, owner: Any, name: str, value: Any) -> None: ...  # before it is; may raise
+    def reseeding(self, generator: Any, what: str) -> None: ...  # before a generator is set back; may raise
+    def assigning(self, tensor: Tensor) -> None: ...  # before ``tensor.assign_``; may raise
+    def gradient_read(self, tensor: Tensor) -> None: ...  # before ``tensor.grad`` is looked at or added to
+    def gradient_written(self, tensor: Tensor) -> None: ...  # before ``tensor.grad`` is replaced
+    def requires_grad_set(self, tensor: Tensor, value: bool) -> None: ...  # before it is; may raise
+    def stepped(self, step: Any) -> None: ...  # an optimizer's recorded step
+
+
 class _Mode(threading.local):
     recording: bool = True
     observer: Observer | None = None
+    recorder: Any = None  # the observer again, if it is a `Recorder`
+
+
+# Objects with a method ``settings()``, which must not change while a program is recorded: the optimizers.
+holders_of_settings: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
 mode = _Mode()
@@ -111,9 +135,23 @@ def is_grad_enabled() -> bool:
 
 @contextmanager
 def observed_by(observer: Observer) -> Iterator[Observer]:
-    """Show every operation of this thread to ``observer`` inside the block."""
-    before, mode.observer = mode.observer, observer
+    """Show every operation of this thread to ``observer`` inside the block.
+
+    Raises
+    ------
+    TraceError
+        If a program is being recorded: the recorder would see nothing of the block.
+    """
+    refuse("watching operations (detect_anomaly, another recording)", "do that outside of the recorded function")
+    before = mode.observer, mode.recorder
+    mode.observer, mode.recorder = observer, observer if hasattr(observer, "forbid") else None
     try:
         yield observer
     finally:
-        mode.observer = before
+        mode.observer, mode.recorder = before
+
+
+def refuse(what: str, advice: str) -> None:
+    """Raise a `TraceError` if a program is being recorded: ``what`` would not be repeated by its runs."""
+    if mode.recorder is not None:
+        mode.recorder.forbid(what, advice)

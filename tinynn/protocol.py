@@ -12,6 +12,7 @@ import numpy as np
 
 from tinynn.backends import convert
 from tinynn.graph import GraphError
+from tinynn.modes import mode
 from tinynn.ops.ufuncs import ARRAY_FUNCTIONS, UFUNCS
 
 if TYPE_CHECKING:
@@ -43,9 +44,39 @@ NAMES_ELSEWHERE = {
 
 
 class PythonProtocol:
-    """The methods with double underscores that are no operators."""
+    """The methods with double underscores that are no operators, and conversions to Python's and NumPy's types."""
 
     __slots__ = ()
+
+    def item(self: Any) -> Any:
+        """The single element as a Python number.
+
+        Raises
+        ------
+        ValueError
+            If there is more or less than one element.
+        """
+        if self.size != 1:
+            raise ValueError(
+                f"item() needs one element, but the tensor has shape {self.shape}; reduce it, or use .tolist()"
+            )
+        if mode.recorder is not None:
+            mode.recorder.reading(self, ".item()")
+        return self.array.item()
+
+    def tolist(self: Any) -> Any:
+        """Nested Python lists of numbers."""
+        if mode.recorder is not None:
+            mode.recorder.reading(self, ".tolist()")
+        return self.array.tolist()
+
+    def numpy(self: Any) -> np.ndarray[Any, Any]:
+        """A read-only NumPy view of the elements (a copy from the GPU). ``.numpy().copy()`` may be written to."""
+        if mode.recorder is not None:
+            mode.recorder.reading(self, ".numpy()")
+        array = np.asarray(convert.to_host(self.array)).view()
+        array.flags.writeable = False
+        return array
 
     def __len__(self: Any) -> int:
         if not self.shape:
@@ -63,6 +94,8 @@ class PythonProtocol:
                 f"the truth of a tensor of shape {self.shape} is ambiguous; use (a == b).all() or .any(), or "
                 "tinynn.where"
             )
+        if mode.recorder is not None:
+            mode.recorder.reading(self, "bool() (if, while, and, or, not, assert)")
         return bool(self.array)
 
     def __float__(self: Any) -> float:
@@ -85,6 +118,8 @@ class PythonProtocol:
     def _single(self: Any, what: str) -> Any:
         if self.size != 1:
             raise TypeError(f"{what}() needs one element, but the tensor has shape {self.shape}; reduce it first")
+        if mode.recorder is not None:
+            mode.recorder.reading(self, f"{what}()")
         return self.array.item()
 
     def __setitem__(self: Any, index: Any, value: Any) -> None:
@@ -94,11 +129,15 @@ class PythonProtocol:
         )
 
     def __contains__(self: Any, value: Any) -> bool:
+        if mode.recorder is not None:
+            mode.recorder.reading(self, "the operator `in`")
         return bool((self.array == getattr(value, "array", value)).any())
 
     def __deepcopy__(self: Any, memo: dict[int, Any]) -> Any:
         if not self.is_leaf:
             raise GraphError("only leaves can be deep-copied; detach() the tensor first")
+        if mode.recorder is not None:
+            mode.recorder.reading(self, "copy.deepcopy()")
         copied = _rebuild(type(self), self.array.copy(), self.node is not None)
         if self._grad is not None:
             copied._grad = _rebuild(type(self._grad), self._grad.array.copy(), False)

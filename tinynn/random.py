@@ -7,16 +7,20 @@ CPU and on the GPU. Nothing here touches NumPy's global state.
 
 from __future__ import annotations
 
-import math
 import threading
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from tinynn.backends import convert
+from tinynn.autodiff import apply
+from tinynn.backends import convert, numpy_backend
 from tinynn.creation import lengths
 from tinynn.dtypes import get_default_dtype
 from tinynn.kernels import philox
+from tinynn.modes import mode
+from tinynn.ops.draw import Draw
+from tinynn.ops.transfer import to
 from tinynn.tensor import Tensor
 
 Shape = int | tuple[int, ...]
@@ -41,10 +45,14 @@ class Generator:
     """
 
     def __init__(self, seed: int = 0) -> None:
+        if mode.recorder is not None:
+            mode.recorder.made(self)
         self.manual_seed(seed)
 
     def manual_seed(self, seed: int) -> Generator:
         """Start the stream of another seed."""
+        if mode.recorder is not None:
+            mode.recorder.reseeding(self, "manual_seed()")
         seed = int(seed)
         if not 0 <= seed < 2**64:
             raise ValueError(f"seed must be in 0 ... 2**64 - 1, not {seed}")
@@ -59,8 +67,17 @@ class Generator:
             self.offset = (start + blocks) % 2**64
         return start
 
+    def position(self, blocks: int) -> NDArray[np.uint64]:
+        """Take ``blocks`` from the stream; returns [seed, counter of the first], the input of random operations."""
+        place = np.array((self.seed, self.reserve(blocks)), np.uint64)
+        if mode.recorder is not None:
+            mode.recorder.drawn(self, blocks, place)
+        return place
+
     def next_seed(self) -> int:
         """A fresh seed for another generator (63 bits), drawn from this one."""
+        if mode.recorder is not None:
+            mode.recorder.reseeding(self, "drawing a seed (for a generator, a DataLoader, a split)")
         words = philox.random_bits(2, self.seed, self.reserve(1))
         return (int(words[0]) << 32 | int(words[1])) >> 1
 
@@ -122,11 +139,16 @@ def randn(*shape: Any, generator: Generator | None = None, dtype: Any = None, re
 def _draw(kind: str, shape: tuple[int, ...], generator: Generator | None, dtype: Any, requires_grad: bool) -> Tensor:
     generator = generator or default_generator
     dtype = np.dtype(dtype or get_default_dtype())
-    n = math.prod(shape)
-    start = generator.reserve(philox.blocks_consumed(kind, n, dtype))
-    values = getattr(philox, kind)(n, generator.seed, start, dtype)
-    result = Tensor(convert.placed(values.reshape(shape)))
+    result = _drawn(Draw(kind, shape, dtype), generator)
     return result.requires_grad_() if requires_grad else result
+
+
+def _drawn(op: Draw, generator: Generator) -> Tensor:
+    """New random numbers; in a recorded program an operation, whose input is the position in the stream."""
+    position = generator.position(op.blocks())
+    if mode.recorder is not None:
+        return to(apply(op, Tensor(position)), convert.default_device)
+    return Tensor(convert.placed(op.forward(numpy_backend, position)))
 
 
 def randint(low: int, high: int | None = None, shape: Shape = (), generator: Generator | None = None) -> Tensor:
@@ -142,9 +164,7 @@ def randint(low: int, high: int | None = None, shape: Shape = (), generator: Gen
         low, high = 0, low
     generator = generator or default_generator
     shape = (shape,) if isinstance(shape, int) else tuple(shape)
-    n = math.prod(shape)
-    start = generator.reserve(philox.blocks_consumed("integers", n))
-    return Tensor(convert.placed(philox.integers(n, low, high, generator.seed, start).reshape(shape)))
+    return _drawn(Draw("integers", shape, np.dtype(np.int64), low, high), generator)
 
 
 def randperm(n: int, generator: Generator | None = None) -> Tensor:
@@ -157,5 +177,4 @@ def randperm(n: int, generator: Generator | None = None) -> Tensor:
     [0, 1, 2, 3]
     """
     generator = generator or default_generator
-    start = generator.reserve(philox.blocks_consumed("permutation", n))
-    return Tensor(convert.placed(philox.permutation(n, generator.seed, start)))
+    return _drawn(Draw("permutation", (n,), np.dtype(np.int64)), generator)

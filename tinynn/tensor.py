@@ -12,6 +12,7 @@ import numpy as np
 from tinynn import autodiff
 from tinynn.autodiff import backpropagate
 from tinynn.backends import convert
+from tinynn.changes import changes
 from tinynn.dtypes import get_default_dtype
 from tinynn.graph import GraphError, Leaf, Node, note_edit, note_forgotten_zero_grad, user_line
 from tinynn.modes import is_grad_enabled, mode
@@ -30,7 +31,8 @@ from tinynn.ops import (
 from tinynn.ops import shape as shapes
 from tinynn.protocol import PythonProtocol
 
-_ARRAY_TYPES: set[type] = {np.ndarray, np.float64, np.float32}
+# Arrays and NumPy's scalars are kept as they are, the very objects, so that an observer recognises them.
+_ARRAY_TYPES: set[type] = {np.ndarray, *(np.dtype(code).type for code in np.typecodes["AllInteger"] + "?efd")}
 
 
 class Tensor(PythonProtocol):
@@ -112,17 +114,25 @@ class Tensor(PythonProtocol):
                 f"{self.describe()} is the result of {type(self.node.op).__name__}: only leaves keep .grad. Ask for it "
                 "with tinynn.grad(loss, tensor), or detach().requires_grad_() to make a leaf."
             )
+        if mode.recorder is not None:
+            mode.recorder.gradient_read(self)
         return self._grad
 
     @grad.setter
     def grad(self, value: Tensor | None) -> None:
+        if mode.recorder is not None:
+            mode.recorder.gradient_written(self)
         if value is not None:
-            value = value if isinstance(value, Tensor) else Tensor(np.array(value, self.dtype))
+            if not isinstance(value, Tensor):
+                value = Tensor(np.array(value, self.dtype))
+                if mode.recorder is not None:
+                    mode.recorder.created(value)
             if value.shape != self.shape:
                 raise ValueError(f"grad: a gradient of shape {value.shape} does not fit {self.describe()}")
         elif isinstance(self.node, Leaf):
             self.node.consumed = False
         self._grad = value
+        changes.count += 1
 
     def describe(self) -> str:
         """A few words for messages."""
@@ -140,6 +150,8 @@ class Tensor(PythonProtocol):
         GraphError
             If the tensor is the result of an operation.
         """
+        if mode.recorder is not None:
+            mode.recorder.requires_grad_set(self, requires_grad)
         if requires_grad:
             if self.dtype.kind != "f":
                 raise TypeError(
@@ -147,11 +159,13 @@ class Tensor(PythonProtocol):
                 )
             if self.node is None:
                 self.node = Leaf(self)
+                changes.count += 1
         elif not self.is_leaf:
             raise GraphError("requires_grad cannot be switched off for the result of an operation; use detach()")
         else:
             self.node = None
             self._grad = None
+            changes.count += 1
         return self
 
     def backward(self, gradient: Any = None, retain_graph: bool | None = None, create_graph: bool = False) -> None:
@@ -186,6 +200,9 @@ class Tensor(PythonProtocol):
 
     def _accumulate(self, gradient: Any) -> None:
         """Add an array, or a Tensor with ``create_graph``, to ``grad``."""
+        changes.count += 1
+        if mode.recorder is not None:
+            mode.recorder.gradient_read(self)
         if gradient.dtype != self.array.dtype:
             gradient = gradient.astype(self.dtype)
         if self._grad is None:
@@ -204,33 +221,11 @@ class Tensor(PythonProtocol):
 
     def clone(self) -> Tensor:
         """A copy that stays in the graph."""
+        if mode.recorder is not None and self.node is None:
+            return transfer.copied(self)
         return self + 0.0 if self.node is not None else Tensor(self.array.copy())
 
     # ---------------------------------------------------------------------------------------- to other types
-
-    def item(self) -> Any:
-        """The single element as a Python number.
-
-        Raises
-        ------
-        ValueError
-            If there is more or less than one element.
-        """
-        if self.size != 1:
-            raise ValueError(
-                f"item() needs one element, but the tensor has shape {self.shape}; reduce it, or use .tolist()"
-            )
-        return self.array.item()
-
-    def tolist(self) -> Any:
-        """Nested Python lists of numbers."""
-        return self.array.tolist()
-
-    def numpy(self) -> np.ndarray[Any, Any]:
-        """A read-only NumPy view of the elements (a copy from the GPU). ``.numpy().copy()`` may be written to."""
-        array = np.asarray(convert.to_host(self.array)).view()
-        array.flags.writeable = False
-        return array
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
         if self.node is not None and is_grad_enabled():
@@ -254,6 +249,8 @@ class Tensor(PythonProtocol):
         GraphError
             If the tensor is the result of a recorded operation.
         """
+        if mode.recorder is not None:
+            mode.recorder.assigning(self)
         array = value.array if isinstance(value, Tensor) else np.asarray(value)
         if tuple(array.shape) != self.shape:
             raise ValueError(f"assign_: a value of shape {tuple(array.shape)} does not fit {self.describe()}")
@@ -262,8 +259,9 @@ class Tensor(PythonProtocol):
         if isinstance(self.node, Leaf) and isinstance(self.array, convert.ARRAYS):
             note_edit(self.node, user_line())
             self.array[...] = array
-        else:  # no graph refers to the array's memory by way of a leaf: a new array leaves older results alone
+        elif value is not self:  # no graph refers to the memory: a new array leaves older results alone
             self.array = convert.like(array, self.array)
+            changes.count += 1
         if mode.observer is not None:
             mode.observer.assigned(self, value)
         return self
@@ -273,6 +271,8 @@ class Tensor(PythonProtocol):
         return self.assign_(source)
 
     def __repr__(self) -> str:
+        if mode.recorder is not None:
+            mode.recorder.reading(self, "printing (repr, str, format)")
         body = np.array2string(np.asarray(convert.to_host(self.array)), separator=", ", prefix="tensor(")
         extra = "" if self.dtype in (get_default_dtype(), np.dtype(int), np.dtype(bool)) else f", dtype={self.dtype}"
         extra += "" if self.device == "cpu" else f", device={self.device}"
@@ -390,6 +390,8 @@ def _seed(output: Tensor, gradient: Any, record: bool) -> Any:
             )
         if record:
             return given
+        if mode.recorder is not None:
+            return given.detach()
         g = given.array
     return Tensor(g) if record else g
 

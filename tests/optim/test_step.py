@@ -120,7 +120,8 @@ def test_the_scalars_of_a_recorded_step_are_renewed() -> None:
     loss_of(params, 0).backward()
     with modes.observed_by(Watching()):
         optimizer.step()
-    (recorded,) = optimizer._recorded
+    assert optimizer._recorded is not None
+    (recorded,) = optimizer._recorded.parts
     optimizer.param_groups[0]["lr"] = 0.25
     assert optimizer.advance()
     assert [s.item() for s in recorded.scalars] == list(optimizer.scalars(optimizer.param_groups[0], 2))

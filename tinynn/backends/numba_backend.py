@@ -129,13 +129,13 @@ def norm_gradient(op: Any, g: Any, saved: Mapping[str, Any], parents: Sequence[A
 
 
 @_needs_numba
-def dropout(op: Any, x: Any) -> Any:
+def dropout(op: Any, x: Any, position: Any) -> Any:
     """Forward (and, through the op's own formula, gradient) kernel of `Dropout`."""
     if not _plain(x):
         return None
     from tinynn.kernels.dropout import dropout as kernel
 
-    return kernel(x, op.p, op.seed, op.offset)
+    return kernel(x, op.p, int(position[0]), int(position[1]))
 
 
 @_needs_numba

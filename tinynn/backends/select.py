@@ -14,6 +14,7 @@ import numpy as np
 
 from tinynn.backends import convert, dispatch
 from tinynn.backends.memory import keep_freed_memory
+from tinynn.changes import changes
 
 BACKENDS = ("numpy", "numba", "cupy")
 _active = "numpy"
@@ -85,6 +86,8 @@ def _activate(name: str) -> None:
         dispatch.FORWARD_KERNELS[np.ndarray] = numba_backend.FORWARD
         dispatch.GRADIENT_KERNELS[np.ndarray] = numba_backend.GRADIENT
     convert.default_device = "cuda" if name == "cupy" else "cpu"
+    if name != _active:
+        changes.count += 1
     _active = name
 
 

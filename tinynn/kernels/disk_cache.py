@@ -60,7 +60,8 @@ def _callees() -> bytes:
     Numba does not notice when a function inlined from another file changes.
     """
     here = Path(__file__).parent
-    return b"".join((here / name).read_bytes() for name in ("vectormath.py", "floatbits.py"))
+    names = ("vectormath.py", "floatbits.py", "native.py", "simd.py", "tiles.py", "blas.py")
+    return b"".join((here / name).read_bytes() for name in names)
 
 
 def store(source: str, name: str) -> Path:

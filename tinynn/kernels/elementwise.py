@@ -111,7 +111,7 @@ class Kernel:
             return
         step = -(-size // chunks // 64) * 64 + 64  # whole cache lines, so that no two threads write to one
         pieces = [[a[start : start + step] for a in flat] for start in range(0, size, step)]
-        waiting = [_pool(_threads()).submit(run, *piece, *numbers) for piece in pieces[1:]]
+        waiting = [pool(_threads()).submit(run, *piece, *numbers) for piece in pieces[1:]]
         run(*pieces[0], *numbers)
         for future in waiting:
             future.result()
@@ -266,11 +266,12 @@ def _prepare_compiler() -> None:
 # a second of compilation per kernel, and one of its threading layers ends the process when two threads call
 # it at once.
 @functools.cache
-def _pool(threads: int) -> ThreadPoolExecutor:
+def pool(threads: int) -> ThreadPoolExecutor:
+    """The threads that wait for chunks, beside the calling one."""
     from concurrent.futures import ThreadPoolExecutor
 
     return ThreadPoolExecutor(max(threads - 1, 1), thread_name_prefix="tinynn-kernel")
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_pool.cache_clear)  # the threads of a pool do not survive a fork
+    os.register_at_fork(after_in_child=pool.cache_clear)  # the threads of a pool do not survive a fork

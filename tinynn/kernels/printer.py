@@ -24,7 +24,7 @@ _RESERVED = re.compile(
     r"|typedef|typename|union|unsigned|void|volatile"
 )
 _LONGEST_EXPRESSION = 88
-_VECTOR_MATH = ("exp", "expm1", "log", "log1p", "tanh", "erf")
+VECTOR_MATH = ("exp", "expm1", "log", "log1p", "tanh", "erf")
 
 # Infix operators bind by number, the higher the tighter; a function call or a name binds tightest.
 _INFIX = {
@@ -36,7 +36,7 @@ _INFIX = {
 _PREFIX, _ATOM = 6, 8
 
 
-class _Language:
+class Language:
     """How one language writes an expression. `templates` are for functions that are not infix operators."""
 
     def __init__(self, templates: Mapping[str, str], needs_names: Sequence[str], cast: str) -> None:
@@ -48,7 +48,7 @@ class _Language:
         raise NotImplementedError
 
 
-class _Numba(_Language):
+class _Numba(Language):
     def constant(self, value: float | bool | str | None) -> str:
         if isinstance(value, bool):
             return repr(value)
@@ -56,7 +56,7 @@ class _Numba(_Language):
         return f"real({value!r})" if math.isfinite(value) else f"real({'-' * (value < 0)}np.{abs(value)!s})"
 
 
-class _Cuda(_Language):
+class _Cuda(Language):
     def constant(self, value: float | bool | str | None) -> str:
         if isinstance(value, bool):
             return repr(value).lower()
@@ -68,9 +68,9 @@ class _Cuda(_Language):
         return f"T({'-' * (value < 0)}__longlong_as_double({bits}))"
 
 
-_NUMBA = _Numba(
+NUMBA = _Numba(
     {
-        **{name: f"vm.{name}({{0}})" for name in _VECTOR_MATH},
+        **{name: f"vm.{name}({{0}})" for name in VECTOR_MATH},
         **{name: f"np.{name}({{0}})" for name in ("sqrt", "sin", "cos", "floor", "isnan")},
         **{name: f"np.{name}({{0}}, {{1}})" for name in ("maximum", "minimum")},
         "absolute": "abs({0})",
@@ -90,7 +90,7 @@ _NUMBA = _Numba(
 _CUDA = _Cuda(
     {
         # CUDA C++ overloads these for float and double: T decides.
-        **{name: f"{name}({{0}})" for name in (*_VECTOR_MATH, "sqrt", "sin", "cos", "floor")},
+        **{name: f"{name}({{0}})" for name in (*VECTOR_MATH, "sqrt", "sin", "cos", "floor")},
         "absolute": "fabs({0})",
         "power": "pow({0}, {1})",
         "fmod": "fmod({0}, {1})",
@@ -108,7 +108,7 @@ _CUDA = _Cuda(
 )
 
 
-class _Lines(NamedTuple):
+class Lines(NamedTuple):
     """A printed expression: ``(name, whether bool, text)`` in order, then the text of each output."""
 
     named: list[tuple[str, bool, str]]
@@ -116,10 +116,11 @@ class _Lines(NamedTuple):
     functions: set[str]
 
 
-def _print(outputs: Sequence[Symbol], language: _Language) -> _Lines:
+def print_lines(outputs: Sequence[Symbol], language: Language) -> Lines:
+    """Print expressions: a line for each subexpression that is used more than once, or gets long."""
     order = list(in_order(outputs))
     uses = Counter(id(used) for users in (*(node.operands for node in order), outputs) for used in users)
-    lines = _Lines([], [], set())
+    lines = Lines([], [], set())
     text: dict[int, tuple[str, int]] = {}  # node -> its text and how tightly that binds
 
     def name(node: Symbol) -> None:
@@ -143,7 +144,7 @@ def _print(outputs: Sequence[Symbol], language: _Language) -> _Lines:
     return lines
 
 
-def _text(node: Symbol, text: Mapping[int, tuple[str, int]], language: _Language) -> tuple[str, int]:
+def _text(node: Symbol, text: Mapping[int, tuple[str, int]], language: Language) -> tuple[str, int]:
     if node.function == "variable":
         return str(node.value), _ATOM
     if node.function == "constant":
@@ -254,7 +255,7 @@ def numba_source(
     <BLANKLINE>
     """
     _check([*inputs, *scalars, *outputs])
-    lines = _print(with_shared_gaussians(list(outputs.values())), _NUMBA)
+    lines = print_lines(with_shared_gaussians(list(outputs.values())), NUMBA)
     read_only = [v for v in inputs if v not in outputs]
     arrays = [*outputs, *read_only]
     kinds = ["written_bool" if symbol.is_bool else "written" for symbol in outputs.values()]
@@ -263,7 +264,7 @@ def numba_source(
     arguments = ", ".join([*(f"{v}_array" for v in arrays), *scalars])
 
     text = ["import numpy as np", "from numba import njit, types"]
-    if lines.functions & {*_VECTOR_MATH, "erf_given", "one_plus_erf"}:
+    if lines.functions & {*VECTOR_MATH, "erf_given", "one_plus_erf"}:
         text += ["", "import tinynn.kernels.vectormath as vm"]
     text += ["", f"real = np.{dtype}"]
     for kind in dict.fromkeys(("read", "written", *kinds)):
@@ -275,7 +276,7 @@ def numba_source(
     options = 'cache=True, nogil=True, error_model="numpy", fastmath={"contract"}'
     text += ["@njit(", f"    ({signature}),", f"    {options},", ")"]
     text += [f"def {name}({arguments}):"]
-    text += [f"    {line}".rstrip() for line in _docstring(comment or f"{name} of every element").splitlines()]
+    text += [f"    {line}".rstrip() for line in docstring(comment or f"{name} of every element").splitlines()]
     text += [f"    n = {arrays[0]}_array.size"]
     if len(arrays) > 1:
         text += [f"    if {' or '.join(f'{v}_array.size != n' for v in arrays[1:])}:"]
@@ -321,7 +322,7 @@ def cuda_source(
     out = T(2.0) * x;
     """
     _check([*inputs, *scalars, *outputs])
-    lines = _print(without_modulus(list(outputs.values())), _CUDA)
+    lines = print_lines(without_modulus(list(outputs.values())), _CUDA)
     renamed = [f"{v}_out" if v in inputs else v for v in outputs]
     parameters = [f"{'bool' if v in bools else 'T'} {v}" for v in (*inputs, *scalars)]
     results = [f"{'bool' if symbol.is_bool else 'T'} {v}" for v, symbol in zip(renamed, outputs.values(), strict=True)]
@@ -331,6 +332,7 @@ def cuda_source(
     return CudaSource(", ".join(parameters), ", ".join(results), "\n".join(text))
 
 
-def _docstring(comment: str) -> str:
+def docstring(comment: str) -> str:
+    """A comment as the docstring of a printed function."""
     text = comment.replace("\\", "\\\\").replace('"', "'").strip()
     return f'"""{text}"""' if "\n" not in text else f'"""{text}\n"""'

@@ -25,9 +25,11 @@ __all__ = [
     "drain",
     "fits_registers",
     "load",
+    "load_first",
     "multiply_add",
     "splat",
     "store",
+    "store_first",
     "stream",
     "sum_of_lanes",
 ]
@@ -70,14 +72,15 @@ class _VectorModel(models.PrimitiveModel):
 
 def _pointer(context: Any, builder: Any, array_type: Any, array: Any, index: Any) -> Any:
     """Return a pointer to the vector that begins at ``array[index]``, and its alignment."""
-    data = context.make_array(array_type)(context, builder, array).data
+    is_pointer = isinstance(array_type, types.CPointer)
+    data = array if is_pointer else context.make_array(array_type)(context, builder, array).data
     vector = Vector(array_type.dtype).llvm
     return builder.bitcast(builder.gep(data, [index]), vector.as_pointer()), array_type.dtype.bitwidth // 8
 
 
 @intrinsic
 def load(typing_context: Any, array: Any, index: Any) -> Any:
-    """Return the register that holds ``array[index], array[index + 1], ...`` of a flat contiguous array."""
+    """Return the register that holds ``array[index], array[index + 1], ...`` of a flat contiguous array or pointer."""
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         pointer, align = _pointer(context, builder, signature.args[0], *arguments)
@@ -88,7 +91,7 @@ def load(typing_context: Any, array: Any, index: Any) -> Any:
 
 @intrinsic
 def store(typing_context: Any, array: Any, index: Any, value: Any) -> Any:
-    """Write a register to ``array[index], array[index + 1], ...`` of a flat contiguous array."""
+    """Write a register to ``array[index], array[index + 1], ...`` of a flat contiguous array or pointer."""
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         pointer, align = _pointer(context, builder, signature.args[0], *arguments[:2])
@@ -96,6 +99,48 @@ def store(typing_context: Any, array: Any, index: Any, value: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(array, types.uint64, value), code
+
+
+def _masked(builder: Any, name: str, kind: Any, count: Any, result: Any, before: list[Any], after: list[Any]) -> Any:
+    """Call one of LLVM's masked loads and stores with the first `count` lanes as the mask."""
+    numbers = ir.VectorType(ir.IntType(64), kind.count)
+    one = builder.insert_element(ir.Constant(numbers, ir.Undefined), count, ir.Constant(ir.IntType(32), 0))
+    zeros = ir.Constant(ir.VectorType(ir.IntType(32), kind.count), [0] * kind.count)
+    limit = builder.shuffle_vector(one, ir.Constant(numbers, ir.Undefined), zeros)
+    mask = builder.icmp_unsigned("<", ir.Constant(numbers, list(range(kind.count))), limit)
+    arguments = [*before, mask, *after]
+    bits = 32 if isinstance(kind.element, ir.FloatType) else 64
+    full_name = f"llvm.masked.{name}.v{kind.count}f{bits}.p0"
+    function = builder.module.globals.get(full_name)
+    if function is None:
+        function = ir.Function(builder.module, ir.FunctionType(result, [a.type for a in arguments]), full_name)
+    return builder.call(function, arguments)
+
+
+@intrinsic
+def load_first(typing_context: Any, array: Any, index: Any, count: Any) -> Any:
+    """Return ``array[index], ..., array[index + count - 1]``, then zeros: nothing is read there."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        pointer, align = _pointer(context, builder, signature.args[0], *arguments[:2])
+        kind = signature.return_type.llvm
+        zeros, alignment = ir.Constant(kind, None), ir.Constant(ir.IntType(32), align)
+        return _masked(builder, "load", kind, arguments[2], kind, [pointer, alignment], [zeros])
+
+    return Vector(array.dtype)(array, types.uint64, types.uint64), code
+
+
+@intrinsic
+def store_first(typing_context: Any, array: Any, index: Any, value: Any, count: Any) -> Any:
+    """Write the first `count` lanes of a register to ``array[index], ...``, and nothing beyond."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        pointer, align = _pointer(context, builder, signature.args[0], *arguments[:2])
+        kind, alignment = signature.args[2].llvm, ir.Constant(ir.IntType(32), align)
+        _masked(builder, "store", kind, arguments[3], ir.VoidType(), [arguments[2], pointer, alignment], [])
+        return context.get_dummy_value()
+
+    return types.void(array, types.uint64, value, types.uint64), code
 
 
 @intrinsic

@@ -63,7 +63,7 @@ def labels_of(name: str, target: Any, x: Any, places: tuple[int, ...], ignore_in
         target = reshape(target, (-1,) if places else (1,))
     labels = getattr(target, "array", target)
     ordinary = _in_range(labels, classes) and not 0 <= ignore_index < classes
-    if ordinary and modes.mode.observer is None:
+    if ordinary and modes.mode.recorder is None:
         return target, None
     wrong = labels[((labels < 0) | (labels >= classes)) & (labels != ignore_index)]
     if wrong.size:

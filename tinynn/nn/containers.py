@@ -8,6 +8,7 @@ from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, Va
 from operator import index
 from typing import Any, Self, overload
 
+from tinynn.changes import CountedDict
 from tinynn.nn.module import Module
 from tinynn.ops.shape import reshape
 from tinynn.tensor import Tensor
@@ -20,7 +21,7 @@ class _Container(Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.__dict__["_layers"] = {}
+        self.__dict__["_layers"] = CountedDict()
 
     def _members(self) -> Iterable[tuple[str, Any]]:
         return itertools.chain(super()._members(), self._layers.items())
@@ -75,7 +76,7 @@ class _Numbered(_Container):
         """Add a module before ``position``. Returns the container itself."""
         modules = list(self)
         modules.insert(position, self._checked(module))
-        self.__dict__["_layers"] = {str(i): m for i, m in enumerate(modules)}
+        self._put_in_order(modules)
         return self
 
     def _name_at(self, position: int) -> str:
@@ -107,8 +108,12 @@ class _Numbered(_Container):
             self._renumbered()
 
     def _renumbered(self) -> Self:
-        self.__dict__["_layers"] = {str(i): module for i, module in enumerate(self._layers.values())}
+        self._put_in_order(self._layers.values())
         return self
+
+    def _put_in_order(self, modules: Iterable[Module]) -> None:
+        self.__dict__["_layers"] = layers = CountedDict()
+        layers.update({str(i): module for i, module in enumerate(modules)})
 
     def __iter__(self) -> Iterator[Module]:
         return iter(self._layers.values())

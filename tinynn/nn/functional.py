@@ -10,6 +10,7 @@ import numpy as np
 from tinynn import functional as composites
 from tinynn import random
 from tinynn.kernels.philox import blocks_consumed
+from tinynn.modes import mode
 from tinynn.nn.loss_functions import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
@@ -216,7 +217,7 @@ def dropout(x: Any, p: float = 0.5, training: bool = True, generator: Generator 
     if p == 1.0:
         return piecewise.where(True, 0.0, x)
     source = random.default_generator if generator is None else generator
-    return neural.dropout(x, p, source.seed, source.reserve(blocks_consumed("bits", math.prod(x.shape))))
+    return neural.dropout_at(x, p, source.position(blocks_consumed("bits", math.prod(x.shape))))
 
 
 def embedding(indices: Any, weight: Any, padding_idx: int | None = None) -> Any:
@@ -250,7 +251,7 @@ def embedding(indices: Any, weight: Any, padding_idx: int | None = None) -> Any:
     if indices.dtype.kind not in "iu":
         raise TypeError(f"embedding: indices must be integers, not {indices.dtype}; use .to('int64')")
     raw = getattr(indices, "array", indices)
-    if raw.size and (int(raw.min()) < 0 or int(raw.max()) >= weight.shape[0]):
+    if mode.recorder is None and raw.size and (int(raw.min()) < 0 or int(raw.max()) >= weight.shape[0]):
         raise IndexError(
             f"embedding: indices must be in 0 ... {weight.shape[0] - 1}, but they go from {int(raw.min())} "
             f"to {int(raw.max())}"

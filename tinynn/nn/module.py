@@ -12,11 +12,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
+from tinynn import modes
 from tinynn.backends import convert
+from tinynn.changes import CountedDict, changes
 from tinynn.creation import zeros_like
 from tinynn.nn.hooks import RemovableHook
 from tinynn.nn.parameter import Parameter
-from tinynn.nn.state import IncompatibleKeys, convert_all, load, still_to_learn
+from tinynn.nn.state import IncompatibleKeys, convert_all, count_text, load, still_to_learn
 from tinynn.tensor import Tensor
 
 
@@ -55,6 +57,8 @@ class Module:
     _hooks: tuple[dict[int, Any], dict[int, Any]] | None = None  # before and after forward, once there are any
 
     def __init__(self) -> None:
+        if modes.mode.recorder is not None:
+            modes.mode.recorder.made(self)
         self.__dict__.update(training=True, _persistent={}, _hooks=None)
 
     # ------------------------------------------------------------------------------------------------ calling
@@ -102,13 +106,15 @@ class Module:
 
     def _hook_lists(self) -> tuple[dict[int, Any], dict[int, Any]]:
         if self._hooks is None:
-            self._hooks = ({}, {})
+            self._hooks = (CountedDict(), CountedDict())
         return self._hooks
 
     # ------------------------------------------------------------------------------------------- registration
 
     def __setattr__(self, name: str, value: Any) -> None:
         own = self.__dict__
+        if modes.mode.recorder is not None:
+            modes.mode.recorder.attribute_set(self, name, value)
         if isinstance(value, (Parameter, Module)):
             self._buffer_names(name).pop(name, None)
         elif value is not None:
@@ -124,17 +130,18 @@ class Module:
                     f"{type(self).__name__}.{name} is a buffer: a tensor or None, not a {type(value).__name__}"
                 )
         object.__setattr__(self, name, value)
+        changes.count += 1
 
     def __delattr__(self, name: str) -> None:
         object.__delattr__(self, name)
+        changes.count += 1
         self._buffer_names(name).pop(name, None)
 
     def _buffer_names(self, name: str) -> dict[str, bool]:
         if not isinstance(self._persistent, dict):
             raise AttributeError(
                 f"{type(self).__name__}: {name!r} is assigned before super().__init__() was called; make "
-                "that the "
-                "first line of __init__"
+                "that the first line of __init__"
             )
         return self._persistent
 
@@ -169,6 +176,7 @@ class Module:
             self._check_free(name)
         self._buffer_names(name)[name] = persistent
         object.__setattr__(self, name, tensor)
+        changes.count += 1
 
     def add_module(self, name: str, module: Module | None) -> None:
         """Add a submodule under a name that is computed; ``self.name = module`` does the same."""
@@ -290,7 +298,10 @@ class Module:
         if not isinstance(mode, bool):
             raise ValueError(f"train: mode must be True or False, not {mode!r}")
         for module in self.modules():
-            object.__setattr__(module, "training", mode)
+            if module.training is not mode:
+                modes.refuse("train() or eval(), where it changes something,", "call it outside, before")
+                object.__setattr__(module, "training", mode)
+                changes.count += 1
         return self
 
     def eval(self) -> Self:
@@ -349,6 +360,7 @@ class Module:
         ['0.weight', '0.bias', '1.weight', '1.bias', '1.running_mean', '1.running_var',
         '1.num_batches_tracked']
         """
+        modes.refuse("state_dict()", "save states outside of the compiled function")
         return {name: Tensor(convert.copied(tensor.array, None)) for name, tensor in self._state(prefix)}
 
     def _state(self, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
@@ -399,17 +411,8 @@ class Module:
         return ""
 
     def __repr__(self) -> str:
-        name, settings, count = type(self).__name__, self.extra_repr(), _count_text(self)
+        name, settings, count = type(self).__name__, self.extra_repr(), count_text(self)
         lines = [f"  ({key}): " + repr(module).replace("\n", "\n  ") for key, module in self._own_modules()]
         if not lines:
             return f"{name}({settings}){count}"
         return "\n".join([f"{name}({settings}", *lines, f"){count}"])
-
-
-def _count_text(module: Module) -> str:
-    total = module.num_parameters()
-    if not total:
-        return ""
-    frozen = total - module.num_parameters(trainable_only=True)
-    text = f"  # {total:,} parameter{'s' if total != 1 else ''}"
-    return text if not frozen else f"{text}, {'all' if frozen == total else f'{frozen:,}'} frozen"

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from tinynn import modes
 from tinynn.backends import convert
+from tinynn.changes import changes
 from tinynn.dtypes import get_default_dtype
 from tinynn.ops import transfer
 from tinynn.tensor import Tensor
@@ -31,6 +33,7 @@ def load(own: Mapping[str, Tensor], state: Any, strict: bool, owner: str) -> Inc
     TypeError, ValueError
         As `Module.load_state_dict` says; nothing has changed then.
     """
+    modes.refuse("load_state_dict()", "load states outside of the compiled function")
     if not isinstance(state, Mapping):
         kind = type(state).__name__
         raise TypeError(f"load_state_dict: state must be a dict from names to tensors, not a {kind}")
@@ -90,12 +93,14 @@ def convert_all(tensors: Iterable[Tensor], target: Any) -> None:
     TypeError
         As `Module.to` says; nothing has changed then.
     """
+    modes.refuse("changing a module's dtype or device", "do that outside of the compiled function")
     is_device = isinstance(target, str) and target.split(":")[0] in convert.DEVICES
     if not is_device and not _is_floating(target):
         raise TypeError(f"to({target!r}): a floating dtype such as 'float32', or a device: 'cpu' or 'cupy'")
     chosen = [tensor for tensor in tensors if is_device or tensor.dtype.kind == "f"]
     chosen += [tensor._grad for tensor in chosen if tensor._grad is not None]
     arrays = [transfer.to(Tensor(tensor.array), target).array for tensor in chosen]
+    changes.count += 1
     for tensor, array in zip(chosen, arrays, strict=True):
         tensor.array = convert.as_array(array)
 
@@ -105,3 +110,13 @@ def _is_floating(dtype: Any) -> bool:
         return np.dtype(dtype).kind == "f"
     except TypeError:
         return False
+
+
+def count_text(module: Module) -> str:
+    """How many parameters a module has, as a comment at the end of its line in ``repr``."""
+    total = module.num_parameters()
+    if not total:
+        return ""
+    frozen = total - module.num_parameters(trainable_only=True)
+    text = f"  # {total:,} parameter{'s' if total != 1 else ''}"
+    return text if not frozen else f"{text}, {'all' if frozen == total else f'{frozen:,}'} frozen"

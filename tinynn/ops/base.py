@@ -44,6 +44,8 @@ class Op:
     derived : names of the arrays that ``forward`` returns after ``out`` for the gradients to use. Where they
         depend on an input differentiably, a method of that name says how, in the library's own operations, and
         derivatives of derivatives go through it; without such a method they are constants (masks, indices).
+    whole_gradient : a recorded program keeps the gradients by all inputs as one instruction (`GradientOf`), for which
+        backends have a kernel, instead of the formulas' operations
     worth_kernel : elements from which on a backend's compiled kernel is asked; smaller arrays run the formula, which
         can be stepped through
     """
@@ -52,6 +54,7 @@ class Op:
     linear: ClassVar[bool] = False
     elementwise: ClassVar[bool] = False
     derived: ClassVar[tuple[str, ...]] = ()
+    whole_gradient: ClassVar[bool] = False
     worth_kernel: ClassVar[int] = 4096
 
     # Filled in below, once per class, from the signatures.

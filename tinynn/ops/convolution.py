@@ -24,6 +24,8 @@ class Conv2d(Op):
     the product of g with the windows of x. With groups, each group of output channels sees its own input channels.
     """
 
+    whole_gradient = True
+
     def __init__(self, stride: Pair, padding: Pair, dilation: Pair, groups: int) -> None:
         self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups
 
@@ -80,6 +82,7 @@ class Conv2d(Op):
 class MaxPool2d(Op):
     """out[n, c, i, j] = the largest x under the window;   its cotangent goes to the first element that is it"""
 
+    whole_gradient = True
     derived = ("index",)  # where in the plane the largest stands: a constant for small changes of x
 
     def __init__(self, kernel: Pair, stride: Pair, padding: Pair) -> None:
@@ -114,6 +117,7 @@ class MaxPool2d(Op):
 class AvgPool2d(Op):
     """out[n, c, i, j] = the mean of x under the window (a border of zeros counts);   1/(kh kw) of g to each element"""
 
+    whole_gradient = True
     linear = True
 
     def __init__(self, kernel: Pair, stride: Pair, padding: Pair) -> None:

@@ -237,8 +237,14 @@ def one_hot(labels: Any, num_classes: int, dtype: Any = None) -> Any:
             [0., 0., 1.]])
     """
     from tinynn.dtypes import get_default_dtype
+    from tinynn.modes import mode
+    from tinynn.ops.comparison import equal
+    from tinynn.ops.transfer import to
     from tinynn.tensor import Tensor
 
+    if mode.recorder is not None and isinstance(labels, Tensor) and labels.dtype.kind in "iu":
+        rows = equal(reshape(labels, (*labels.shape, 1)), np.arange(num_classes))
+        return to(rows, dtype or get_default_dtype())
     array = np.asarray(getattr(labels, "array", labels))
     if array.size and array.dtype.kind not in "iu":
         raise TypeError(f"one_hot: labels must be integers, not {array.dtype}")

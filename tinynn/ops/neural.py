@@ -26,6 +26,7 @@ class LayerNorm(Op):
     """
 
     derived = ("mean", "rstd")
+    whole_gradient = True
 
     def __init__(self, eps: float) -> None:
         self.eps = eps
@@ -69,6 +70,7 @@ class BatchNorm(Op):
     """
 
     derived = ("mean", "variance", "rstd")
+    whole_gradient = True
 
     def __init__(self, eps: float) -> None:
         self.eps = eps
@@ -108,22 +110,42 @@ class BatchNorm(Op):
 class Dropout(Op):
     """out = x / (1 - p) where the element's random bits are kept, else 0;   the gradient is the same function of g
 
-    Which elements are kept follows from (seed, offset) alone, so the mask is drawn again and never stored.
+    Which elements are kept follows from position = [seed, offset], two uint64, alone, so the mask is drawn again and
+    never stored. The position is an input, not a setting: a recorded program gets a new one at each run.
     """
 
     linear = True
     worth_kernel = 64  # drawing Philox numbers in NumPy takes 40 operations
 
-    def __init__(self, p: float, seed: int, offset: int) -> None:
-        self.p, self.seed, self.offset = p, seed, offset
+    def __init__(self, p: float) -> None:
+        self.p = p
 
-    def forward(self, xp, x):
-        bits = xp.random_bits(x.size, self.seed, self.offset).reshape(x.shape)
+    def forward(self, xp, x, position):
+        bits = xp.random_bits(x.size, int(position[0]), int(position[1])).reshape(x.shape)
         keep = bits >= math.floor(self.p * 2.0**32)
         return xp.where(keep, x * (1.0 / (1.0 - self.p)), 0.0)
 
-    def grad_x(self, g):
-        return apply(self, g)
+    def grad_x(self, g, *, position):
+        return apply(self, g, position)
+
+    def tangent(self, tangents, *, position):
+        """Forward mode: the same mask on the tangent."""
+        return apply(self, tangents[0], position)
+
+
+class Keep(Op):
+    """out = which elements `Dropout` keeps, a bool: word i of the stream from position is at least floor(p 2**32)
+
+    position = [seed, offset], as in `Dropout`. A compiled program draws the mask once, for forward and backward.
+    """
+
+    def __init__(self, p: float, shape: tuple[int, ...]) -> None:
+        self.p = p
+        self.shape = shape
+
+    def forward(self, xp, position):
+        bits = xp.random_bits(math.prod(self.shape), int(position[0]), int(position[1])).reshape(self.shape)
+        return bits >= math.floor(self.p * 2.0**32)
 
 
 class SoftmaxCrossEntropy(Op):
@@ -133,6 +155,7 @@ class SoftmaxCrossEntropy(Op):
     """
 
     derived = ("logsumexp",)
+    whole_gradient = True
     worth_kernel = 64
 
     def forward(self, xp, logits, labels):
@@ -205,9 +228,14 @@ def dropout(x: Any, p: float, seed: int, offset: int = 0) -> Any:
     >>> tinynn.ops.neural.dropout(tinynn.ones(4), 0.5, seed=1).shape
     (4,)
     """
+    return dropout_at(x, p, np.array([seed, offset], np.uint64))
+
+
+def dropout_at(x: Any, p: float, position: Any) -> Any:
+    """`dropout` with the choice at position = [seed, offset] of the streams of random numbers, two uint64."""
     if p == 1.0:
         return x * 0.0
-    return apply(Dropout(p, seed, offset), x) if p else x
+    return apply(Dropout(p), x, position) if p else x
 
 
 def softmax_cross_entropy(logits: Any, labels: Any) -> Any:

@@ -27,6 +27,13 @@ class Cast(Op):
         return apply(Cast(self.back, self.dtype), g)
 
 
+class Copy(Op):
+    """out = x in memory of its own, as a constant"""
+
+    def forward(self, xp, x):
+        return convert.copied(x, None)
+
+
 class Truncate(Op):
     """out = x as integers or bools; no gradient"""
 
@@ -51,6 +58,11 @@ class Move(Op):
 
     def grad_x(self, g):
         return apply(Move(self.back, self.device), g)
+
+
+def copied(x: Any) -> Any:
+    """A copy of a tensor that is part of a recorded program, outside of the graph."""
+    return apply(Copy(), x)
 
 
 def refuse_mixed(name: str, x: Any, weight: Any) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from functools import cache
-from math import sqrt as sqrt_of_number
 from typing import Any
+
+import numpy as np
 
 from tinynn.ops.elementwise import sqrt
 from tinynn.ops.piecewise import maximum
@@ -127,7 +129,8 @@ class Adam(FormulaOptimizer):
         step_size, eps = lr, float(group["eps"])
         if group["bias_correction"]:
             # m'/(sqrt(v') + eps), with both corrections moved into two numbers (Kingma & Ba, section 2)
-            root = sqrt_of_number(1.0 - beta2**t)
+            rest = 1.0 - beta2**t
+            root = math.sqrt(rest) if isinstance(t, int) else np.sqrt(rest)
             step_size, eps = lr * root / (1.0 - beta1**t), eps * root
         numbers = (step_size, beta1, 1.0 - beta1, beta2, 1.0 - beta2, eps)
         if decay == 0.0:

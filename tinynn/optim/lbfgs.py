@@ -10,6 +10,7 @@ import numpy as np
 
 from tinynn import graph, modes
 from tinynn.backends.dispatch import namespace_of
+from tinynn.changes import changes
 from tinynn.optim.checks import check_count, check_number
 from tinynn.optim.line_search import Point, strong_wolfe
 from tinynn.optim.optimizer import Closure, Optimizer
@@ -111,6 +112,10 @@ class LBFGS(Optimizer):
         -------
         the loss that the closure returned first, before any change
         """
+        modes.refuse(
+            "LBFGS.step(), which decides by values how often the loss is computed,",
+            "it cannot be compiled; compile the closure's loss, or use Adam",
+        )
         if closure is None:
             raise TypeError(
                 "LBFGS.step needs a closure that can compute the loss several times: "
@@ -118,6 +123,7 @@ class LBFGS(Optimizer):
             )
         group = self.param_groups[0]
         self.check(group)
+        changes.count += 1
         memory = self.state[self._params[0]]
         first_loss = self._evaluate(closure)
         loss, g = float(first_loss), self._flat_gradient()

@@ -12,8 +12,10 @@ import numpy as np
 
 from tinynn import modes
 from tinynn.backends import convert
+from tinynn.changes import CountedDict, changes
 from tinynn.optim import update
 from tinynn.optim.checks import as_groups, checked_group
+from tinynn.optim.recorded import RecordedStep, Together
 from tinynn.optim.rule import Rule
 from tinynn.optim.update import GroupUpdate
 from tinynn.tensor import Tensor
@@ -50,6 +52,7 @@ class Optimizer(ABC):
         self.defaults = defaults
         self.param_groups: list[dict[str, Any]] = []
         self.state: defaultdict[Tensor, dict[str, Any]] = defaultdict(dict)
+        modes.holders_of_settings.add(self)
         for group in as_groups(type(self).__name__, params):
             self.add_param_group(group)
 
@@ -68,10 +71,12 @@ class Optimizer(ABC):
         ----------
         group : dict with the key ``params``, and any settings that differ from the defaults
         """
+        modes.refuse("making an optimizer, or adding a group to one,", "do that once, before")
         taken = {p for other in self.param_groups for p in other["params"]}
         complete = {**self.defaults, **checked_group(type(self).__name__, group, taken)}
         self.check(complete)
-        self.param_groups.append(complete)
+        self.param_groups.append(CountedDict(complete))
+        changes.count += 1
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients, so that the next ``backward()`` starts from nothing.
@@ -81,11 +86,17 @@ class Optimizer(ABC):
         set_to_none : False puts zeros in place of None; then parameters that the loss does not depend on
             are still moved by momentum and weight decay
         """
+        changes.count += 1
+        recorder = modes.mode.recorder
         for group in self.param_groups:
             for p in group["params"]:
+                if recorder is not None:
+                    recorder.gradient_written(p)
                 p._grad = None
                 if not set_to_none:
                     p.grad = Tensor(np.zeros_like(p.array))
+                    if recorder is not None:
+                        recorder.created(p._grad)
 
     # ---------------------------------------------------------------------------------- saving and loading
 
@@ -96,6 +107,7 @@ class Optimizer(ABC):
         -------
         ``{"state": {0: {...}, 1: {...}}, "param_groups": [{..., "params": [0, 1]}]}``, as in PyTorch
         """
+        modes.refuse("state_dict()", "save states outside of the compiled function")
         number: dict[Tensor, int] = {}
         groups = []
         for group in self.param_groups:
@@ -113,6 +125,7 @@ class Optimizer(ABC):
             If its groups hold other numbers of parameters, a setting is missing or out of range, or the
             shapes differ. Nothing has changed then.
         """
+        modes.refuse("load_state_dict()", "load states outside of the compiled function")
         owner = type(self).__name__
         if not isinstance(state_dict, Mapping) or not {"state", "param_groups"} <= set(state_dict):
             raise ValueError(f"{owner}.load_state_dict: expected a dict with the keys 'state' and 'param_groups'")
@@ -142,6 +155,7 @@ class Optimizer(ABC):
         for old, complete in zip(self.param_groups, groups, strict=True):
             old.update(complete)
         self.state = state
+        changes.count += 1
 
     def _loaded(self, number: Any, p: Tensor, entry: Mapping[str, Any]) -> dict[str, Any]:
         """A copy of one parameter's saved state, in its dtype and on its device."""
@@ -160,6 +174,10 @@ class Optimizer(ABC):
                     raise ValueError(f"{where}: {name} has shape {tuple(array.shape)}, but the parameter has {p.shape}")
                 loaded[name] = Tensor(convert.like(array, p.array))
         return loaded
+
+    def settings(self) -> list[dict[str, Any]]:
+        """A copy of the settings of each group."""
+        return [{name: group[name] for name in group if name != "params"} for group in self.param_groups]
 
     def __repr__(self) -> str:
         lines = [f"{type(self).__name__}("]
@@ -190,8 +208,7 @@ class FormulaOptimizer(Optimizer):
         self._updates: list[GroupUpdate] = []
         self._checked: list[list[Any]] = []  # the settings of each group when they were last looked at
         self._rules: list[Rule] = []
-        self._recorded: list[_Recorded] = []
-        self._recorded_for: tuple[Any, int] = (None, 0)
+        self._recorded: RecordedStep | None = None
         super().__init__(params, defaults)
 
     @abstractmethod
@@ -201,6 +218,14 @@ class FormulaOptimizer(Optimizer):
     @abstractmethod
     def scalars(self, group: Mapping[str, Any], t: int) -> tuple[float, ...]:
         """The numbers that the formula gets at step ``t`` = 1, 2, ..., in the order of ``rule.scalars``."""
+
+    def scalars_ahead(self, group: Mapping[str, Any], t: int, count: int) -> list[Any]:
+        """The numbers of `scalars` for ``count`` steps from ``t`` on: an array, or one number, for each."""
+        steps = np.arange(t, t + count, dtype=np.float64)
+        try:
+            return list(self.scalars(group, steps))  # type: ignore[arg-type]
+        except (TypeError, ValueError):  # a formula for single numbers
+            return list(np.array([self.scalars(group, int(step)) for step in steps]).T)
 
     def add_param_group(self, group: dict[str, Any]) -> None:
         super().add_param_group(group)
@@ -236,6 +261,7 @@ class FormulaOptimizer(Optimizer):
             with modes.enable_grad():
                 loss = closure()
         self._check_settings()
+        changes.count += 1
         if modes.mode.observer is not None:
             self._record_step(keep_grad)
             return loss
@@ -256,10 +282,12 @@ class FormulaOptimizer(Optimizer):
 
     def _record_step(self, keep_grad: bool) -> None:
         """One step in operations on Tensors. The scalars are Tensors too, whose values `advance` renews."""
-        recorded: dict[Any, _Recorded] = {}
+        recorded: dict[Any, Together] = {}
         assignments: list[tuple[Tensor, Tensor]] = []
         for i, (group, rule) in enumerate(zip(self.param_groups, self._rules, strict=True)):
             for p in group["params"]:
+                if modes.mode.recorder is not None:
+                    modes.mode.recorder.gradient_read(p)
                 if p._grad is None or p.node is None:
                     continue
                 state = update.prepare(p, rule, self.state)
@@ -267,51 +295,20 @@ class FormulaOptimizer(Optimizer):
                 if key not in recorded:
                     numbers = self.scalars(group, state["step"] + 1)
                     live = [Tensor(convert.like(np.asarray(number), p.array)) for number in numbers]
-                    recorded[key] = _Recorded(group, rule, live, [])
+                    recorded[key] = Together(group, rule, live, [], [])
                 recorded[key].states.append(state)
+                recorded[key].params.append(p)
                 assignments += update.on_tensors(p, rule, state, recorded[key].scalars)
                 p.node.consumed = not keep_grad
         for tensor, value in assignments:
             tensor.assign_(value)
-        self._recorded, self._recorded_for = list(recorded.values()), (self.state, len(self.param_groups))
-        for together in self._recorded:
+        self._recorded = RecordedStep(self, list(recorded.values()))
+        for together in self._recorded.parts:
             for state in together.states:
                 state["step"] += 1
+        if modes.mode.recorder is not None:
+            modes.mode.recorder.stepped(self._recorded)
 
     def advance(self) -> bool:
-        """Prepare a recorded step for running again: count it, and renew learning rates and bias corrections.
-
-        Returns
-        -------
-        False, with nothing changed, where the record does not hold any more: the settings ask for another
-        formula, a group was added, or a state dict was loaded
-
-        Raises
-        ------
-        TypeError, ValueError
-            If a setting in ``param_groups`` was changed to something out of its range. Nothing has changed
-            then.
-        """
-        self._check_settings()
-        state, groups = self._recorded_for
-        if state is not self.state or groups != len(self.param_groups):
-            return False
-        if any(self.rule(recorded.group) is not recorded.rule for recorded in self._recorded):
-            return False
-        for recorded in self._recorded:
-            t = recorded.states[0]["step"] + 1
-            for scalar, number in zip(recorded.scalars, self.scalars(recorded.group, t), strict=True):
-                scalar.assign_(number)
-            for state in recorded.states:
-                state["step"] = t
-        return True
-
-
-class _Recorded:
-    """Parameters of a group that share the numbers of their formula, as they were recorded."""
-
-    def __init__(self, group: dict[str, Any], rule: Rule, scalars: list[Tensor], states: list[dict[str, Any]]) -> None:
-        self.group = group
-        self.rule = rule
-        self.scalars = scalars  # tensors without axes, in the order of rule.scalars
-        self.states = states
+        """Prepare the step that was recorded last for running again; see `RecordedStep.advance`."""
+        return self._recorded is not None and self._recorded.advance()

@@ -1,0 +1,176 @@
+"""The decorator: its attributes, explanations, epochs; that calls become programs at the third one."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinynn as tn
+from tinynn import nn, optim
+from tinynn.compiler.guards import Look, Watch, difference
+from tinynn.compiler.step import CompiledFunction
+from tinynn.data import DataLoader, TensorDataset
+
+rng = np.random.default_rng(0)
+X, Y = rng.standard_normal((50, 3)), rng.standard_normal((50, 1))
+
+
+def training(compiled: bool, machine: str = "program") -> tuple[Any, nn.Module]:
+    tn.manual_seed(1)
+    model = nn.Sequential(nn.Linear(3, 4), nn.GELU(), nn.Linear(4, 1))
+    optimizer = optim.Adam(model.parameters(), lr=0.01)
+
+    def step(x: Any, y: Any) -> Any:
+        """One step."""
+        optimizer.zero_grad()
+        out = model(x)
+        loss = nn.functional.mse_loss(out, y)
+        loss.backward()
+        optimizer.step()
+        return {"loss": loss, "mean": out.mean(axis=0)}
+
+    return (tn.compile(step, machine=machine) if compiled else step), model
+
+
+def test_it_looks_like_the_function() -> None:
+    step, _ = training(True)
+    assert step.__name__ == "step"
+    assert step.__doc__ == "One step."
+    assert list(inspect.signature(step).parameters) == ["x", "y"]
+    assert isinstance(step, CompiledFunction)
+    assert "0 programs" in repr(step)
+
+
+def test_wrong_use_is_explained() -> None:
+    with pytest.raises(ValueError, match="numba"):
+        tn.compile(lambda x: x, machine="fortran")
+    with pytest.raises(ValueError, match="max_specialisations"):
+        tn.compile(lambda x: x, max_specialisations=0)
+    with pytest.raises(TypeError, match="function"):
+        tn.compile(3)
+
+
+def test_nothing_is_there_before_the_first_call() -> None:
+    step, _ = training(True)
+    for name in ("plan", "source", "memory", "program"):
+        with pytest.raises(AttributeError, match="call"):
+            getattr(step, name)
+    assert "nothing" in step.explain()
+    step(tn.tensor(X[:4]), tn.tensor(Y[:4]))
+    assert step.program.instructions
+    with pytest.raises(AttributeError, match="second time"):
+        step.plan  # noqa: B018
+    step(tn.tensor(X[:4]), tn.tensor(Y[:4]))
+    assert step.plan
+    assert step.source
+    assert step.memory
+
+
+def test_python_runs_twice_only() -> None:
+    counter = iter(range(100))
+
+    def f(x: Any) -> Any:
+        next(counter)
+        return x * 2
+
+    step = tn.compile(f, machine="program")
+    for _ in range(10):
+        step(tn.ones(2))
+    assert next(counter) == 2
+
+
+def test_explain_says_why_it_was_compiled_anew() -> None:
+    step, model = training(True)
+    for n in (4, 4, 4, 5):
+        step(tn.tensor(X[:n]), tn.tensor(Y[:n]))
+    model[0].requires_grad_(False)
+    step(tn.tensor(X[:5]), tn.tensor(Y[:5]))
+    lines = step.explain().split("\n")
+    assert "3 programs" in lines[0]
+    assert "it is the first" in lines[1]
+    assert "(5, 3)" in lines[2]
+    assert "model.0.weight" in lines[3]
+
+
+@pytest.mark.parametrize("machine", ["program", "auto"])
+@pytest.mark.parametrize("shuffle", [False, True])
+@pytest.mark.parametrize("drop_last", [False, True])
+def test_an_epoch_is_the_loop(shuffle: bool, drop_last: bool, machine: str) -> None:
+    loop, model = training(False)
+    step, twin = training(True, machine)
+    loader = DataLoader(TensorDataset(X, Y), batch_size=8, shuffle=shuffle, drop_last=drop_last, seed=5)
+    for number in range(3):
+        results = [loop(x, y) for x, y in loader]
+        stacked = step.epoch(X, Y, batch_size=8, shuffle=shuffle, seed=5, drop_last=drop_last, number=number)
+        assert stacked["loss"].shape == (len(results),)
+        assert stacked["mean"].shape == (len(results), 1)
+        np.testing.assert_allclose(stacked["loss"].numpy(), [r["loss"].item() for r in results], rtol=1e-9)
+    for a, b in zip(model.parameters(), twin.parameters(), strict=True):
+        np.testing.assert_allclose(b.detach().numpy(), a.detach().numpy(), rtol=1e-8, atol=1e-11)
+
+
+def test_an_epoch_refuses_what_does_not_fit() -> None:
+    step, _ = training(True)
+    with pytest.raises(ValueError, match="array"):
+        step.epoch(batch_size=3)
+    with pytest.raises(ValueError, match="50"):
+        step.epoch(X, Y[:4], batch_size=3)
+    with pytest.raises(ValueError, match="batch_size"):
+        step.epoch(X, Y, batch_size=0)
+    with pytest.raises(ValueError, match="drop_last"):
+        step.epoch(X, Y, batch_size=51, drop_last=True)
+
+
+def test_results_per_row_stay_a_list() -> None:
+    double = tn.compile(lambda x: x * 2, machine="program")
+    results = double.epoch(X, batch_size=20)
+    assert [tuple(r.shape) for r in results] == [(20, 3), (20, 3), (10, 3)]
+
+
+def test_a_look_sees_what_a_function_reaches() -> None:
+    model = nn.Sequential(nn.Linear(2, 2), nn.Dropout(0.5))
+    optimizer = optim.SGD(model.parameters(), lr=0.1)
+    settings = {"k": 1}
+
+    def f(x: Any) -> Any:
+        return model(x) * settings["k"], optimizer
+
+    before = Look(f)
+    assert before.marks["model.1.p"] == ("float", "0.5")
+    assert len(before.modules) == 3
+    assert len(before.tensors) == 2
+    assert before.optimizers == [optimizer]
+    unchanged = before.watch.compiled()
+    assert unchanged()
+    assert difference(before.marks, Look(f).marks) is None
+    settings["k"] = 2
+    assert not unchanged()
+    assert difference(before.marks, Look(f).marks) == "settings.k was 1 and is 2"
+
+
+def test_a_watch_notices_what_is_gone() -> None:
+    things = {"a": [1]}
+    watch = Watch()
+    watch.items(things, ["a"], complete=True)
+    unchanged = watch.compiled()
+    assert unchanged()
+    things["b"] = 1
+    assert not unchanged()
+    del things["b"]
+    assert unchanged()
+    del things["a"]
+    assert not unchanged()
+
+
+def test_settings_of_optimizers_are_counted_dicts() -> None:
+    optimizer = optim.SGD([tn.tensor([1.0], requires_grad=True)], lr=0.1)
+    group = optimizer.param_groups[0]
+    assert isinstance(group, dict)
+    assert group == dict(group)
+    assert type(optimizer.state_dict()["param_groups"][0]) is dict
+    before = tn.changes.changes.count
+    group["lr"] = 0.2
+    assert tn.changes.changes.count > before

@@ -1,0 +1,72 @@
+"""A count of everything that may change what a compiled step must do.
+
+A compiled function remembers the count of its last call. As long as it stands still, no array of a tensor was
+replaced, no layer frozen, no module edited and no setting of an optimizer changed, so that a call need not look at
+any of them. Values that change inside their arrays do not count: compiled code reads them anew.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class _Changes:
+    __slots__ = ("count", "runner")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.runner: Any = None  # the compiled program that ran last: others must look at step numbers again
+
+
+changes = _Changes()
+
+
+class CountedDict(dict[Any, Any]):
+    """A dict whose edits are counted: an optimizer's settings, a module's hooks and layers.
+
+    Examples
+    --------
+    >>> before = changes.count
+    >>> group = CountedDict(lr=0.1)
+    >>> group["lr"] = 0.2
+    >>> group, changes.count - before
+    ({'lr': 0.2}, 1)
+    """
+
+    __slots__ = ()
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        changes.count += 1
+        super().__setitem__(key, value)
+
+    def __delitem__(self, key: Any) -> None:
+        changes.count += 1
+        super().__delitem__(key)
+
+    def __ior__(self, other: Any) -> Any:  # type: ignore[misc]
+        changes.count += 1
+        return super().__ior__(other)
+
+    def update(self, *args: Any, **kwargs: Any) -> None:
+        changes.count += 1
+        super().update(*args, **kwargs)
+
+    def setdefault(self, key: Any, default: Any = None) -> Any:
+        changes.count += 1
+        return super().setdefault(key, default)
+
+    def pop(self, *args: Any) -> Any:
+        changes.count += 1
+        return super().pop(*args)
+
+    def popitem(self) -> Any:
+        changes.count += 1
+        return super().popitem()
+
+    def clear(self) -> None:
+        changes.count += 1
+        super().clear()
+
+    def copy(self) -> dict[Any, Any]:
+        """An ordinary dict, whose edits mean nothing."""
+        return dict(self)

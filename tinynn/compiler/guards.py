@@ -1,0 +1,369 @@
+"""What a recorded function depends on besides its arguments, and how to see that it changed.
+
+A compiled step repeats what Python decided when it was recorded: which layers there were, which of them trained,
+the value of a setting, the function behind a name. `Look` walks through everything that the function can reach:
+
+* its closure, its defaults, the globals that its code names, ``self`` of a method;
+* from there: modules with their parameters and attributes, optimizers, generators, lists and dicts, objects and
+  user functions (whose own closure and globals follow).
+
+and notes a *mark* for each: the value of a number, a string or a flag; the identity of anything else. Marks are part
+of the key under which a compiled program is kept. The walk takes some ten microseconds. Between calls,
+`tinynn.changes` says whether one is needed for modules, tensors and optimizers; what that cannot see (names rebound,
+lists and objects edited) is compared at every call by `Watch`, which is printed as one expression of ``is``.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+import sysconfig
+import types
+from collections.abc import Callable, Hashable, Iterable
+from typing import Any
+
+import numpy as np
+
+from tinynn.changes import CountedDict
+from tinynn.graph import PACKAGE
+from tinynn.random import Generator, default_generator
+from tinynn.tensor import Tensor
+
+SIMPLE = (bool, int, float, complex, str, bytes, type(None))
+MOST_ITEMS = 1000  # of a list or dict that is looked through
+MOST_BYTES = 4096  # of a NumPy array whose contents are compared
+DEEPEST = 12
+_LIBRARIES = tuple({PACKAGE, *map(str, sysconfig.get_paths().values())})
+
+
+def value_mark(value: Any) -> Hashable:
+    """A simple value with its type: 1, 1.0 and True are three."""
+    return type(value).__name__, repr(value) if isinstance(value, (float, complex)) else value
+
+
+@functools.lru_cache(maxsize=4096)
+def _is_users(filename: str) -> bool:
+    return not filename.startswith(_LIBRARIES) and "site-packages" not in filename
+
+
+@functools.lru_cache(maxsize=4096)
+def _names(code: types.CodeType) -> frozenset[str]:
+    """The names of globals and attributes in a function's code, and strings that may be used as such."""
+    found = set(code.co_names)
+    for constant in code.co_consts:
+        if isinstance(constant, str) and constant.isidentifier():
+            found.add(constant)
+        elif isinstance(constant, types.CodeType):
+            found |= _names(constant)
+    return frozenset(found)
+
+
+ERRORS = "(LookupError, AttributeError, ValueError, TypeError)"  # of names and items that are gone
+
+
+def compiled_function(name: str, source: str, names: dict[str, Any]) -> Any:
+    """The function that ``source`` defines; ``names`` are cells of it, which are found faster than globals."""
+    inner = "\n".join(f"    {line}" for line in source.split("\n"))
+    space: dict[str, Any] = {}
+    exec(f"def make({', '.join(names)}):\n{inner}\n    return {name}", space)
+    return space["make"](**names)
+
+
+class Watch:
+    """A comparison of contents by identity, printed as one expression and compiled: some ten ns per name.
+
+    Examples
+    --------
+    >>> settings = {"a": 1}
+    >>> watch = Watch()
+    >>> watch.items(settings, ["a"])
+    >>> unchanged = watch.compiled()
+    >>> unchanged()
+    True
+    >>> settings["a"] = 2
+    >>> unchanged()
+    False
+    """
+
+    def __init__(self) -> None:
+        self._parts: list[str] = []
+        self._objects: dict[str, Any] = {}
+
+    def _name(self, value: Any) -> str:
+        name = f"v{len(self._objects)}"
+        self._objects[name] = value
+        return name
+
+    def items(self, mapping: Any, keys: Iterable[Any], complete: bool = False) -> None:
+        """The values of a dict or list under some keys; ``complete``: there must be no others."""
+        where = self._name(mapping)
+        keys = list(keys)
+        for key in keys:
+            plain = repr(key) if type(key) in (str, int) else self._name(key)
+            self._parts.append(f"{where}[{plain}] is {self._name(mapping[key])}")
+        if complete:
+            self._parts.append(f"len({where}) == {len(keys)}")
+
+    def attribute(self, owner: Any, name: str) -> None:
+        """An attribute, looked up in the ordinary way."""
+        self._parts.append(f"{self._name(owner)}.{name} is {self._name(getattr(owner, name))}")
+
+    def contents(self, array: np.ndarray[Any, Any]) -> None:
+        """The elements of a small array."""
+        self._parts.append(f"{self._name(array)}.tobytes() == {self._name(array.tobytes())}")
+
+    def expression(self) -> tuple[str, dict[str, Any]]:
+        """The comparison as text, and the objects that are named in it."""
+        return " and ".join(self._parts) or "True", self._objects
+
+    def compiled(self) -> Callable[[], bool]:
+        """A function that says whether all is as it was."""
+        body, names = self.expression()
+        source = f"def unchanged():\n    try:\n        return {body}\n    except {ERRORS}:\n        return False\n"
+        return compiled_function("unchanged", source, names)
+
+
+class Look:
+    """One walk through all that a function reaches.
+
+    Attributes
+    ----------
+    marks : path -> what must stay as it is, e.g. ``{"model.0.training": ("bool", True), ...}``
+    tensors, arrays, modules, optimizers, generators : what was met on the way, each once
+    watch : what `tinynn.changes` does not see
+    """
+
+    def __init__(
+        self, function: Callable[..., Any], arguments: Iterable[tuple[str, Any]] = (), names: Iterable[str] = ()
+    ) -> None:
+        arguments = list(arguments)
+        self.names = set(names)  # that the code uses, as far as known from an earlier look
+        known = -1
+        while known != len(self.names):  # those met late decide which attributes are looked at
+            known = len(self.names)
+            self.marks: dict[str, Hashable] = {}
+            self.tensors: list[Tensor] = []
+            self.arrays: list[np.ndarray[Any, Any]] = []  # the large ones
+            self.modules: list[Any] = []
+            self.optimizers: list[Any] = []
+            self.generators: list[Generator] = [default_generator]
+            self.kept: list[Any] = []  # marks hold ids: what they belong to must stay alive
+            self.watch = Watch()
+            self._seen: dict[int, str] = {}
+            self._visit("", function, 0)
+            for name, value in arguments:
+                self._visit(name, value, 0)
+
+    # ------------------------------------------------------------------------------------------- one object
+
+    def _visit(self, path: str, value: Any, depth: int) -> None:
+        kind = type(value)
+        if kind in SIMPLE:
+            self.marks[path] = value_mark(value)
+            return
+        if isinstance(value, np.generic):
+            self.marks[path] = value.dtype.str, value.tobytes()
+            return
+        if id(value) in self._seen or depth > DEEPEST:
+            self.marks[path] = "same as", self._seen.get(id(value), id(value))
+            return
+        self._seen[id(value)] = path
+        self.kept.append(value)
+        if isinstance(value, Tensor):
+            self._tensor(path, value)
+        elif isinstance(value, _class_of("tinynn.nn.module", "Module")):
+            self._module(path, value, depth)
+        elif isinstance(value, _class_of("tinynn.optim.optimizer", "Optimizer")):
+            self._optimizer(path, value)
+        elif isinstance(value, types.FunctionType):
+            self._function(path, value, depth)
+        elif isinstance(value, types.MethodType):
+            self._visit(f"{path}.__self__", value.__self__, depth + 1)
+            self._visit(f"{path}.__func__" if path else path, value.__func__, depth)
+        elif isinstance(value, functools.partial):
+            for name, part in (("func", value.func), ("args", value.args), ("keywords", value.keywords)):
+                self._visit(f"{path}.{name}", part, depth + 1)
+        elif isinstance(value, Generator):
+            self.marks[path] = "generator", id(value)
+            if value is not default_generator:
+                self.generators.append(value)
+        elif isinstance(value, np.ndarray):
+            self._array(path, value)
+        elif isinstance(value, types.ModuleType):
+            self.marks[path] = "module", value.__name__
+            if _is_users(getattr(value, "__file__", None) or PACKAGE):
+                self._attributes(path, value, vars(value), depth)
+        elif isinstance(value, (list, tuple, dict, set, frozenset)):
+            self._container(path, value, depth)
+        elif isinstance(value, type):
+            self.marks[path] = "class", id(value)
+            if _is_users(_file_of(value)):
+                self._class(path, value, depth)
+        else:
+            self._object(path, value, depth)
+
+    def _tensor(self, path: str, tensor: Tensor) -> None:
+        self.tensors.append(tensor)
+        self.marks[path] = id(tensor), tensor.shape, tensor.dtype.str, tensor.requires_grad, tensor.device
+
+    def _array(self, path: str, array: np.ndarray[Any, Any]) -> None:
+        small = array.nbytes <= MOST_BYTES and array.dtype != object
+        self.marks[path] = id(array), array.shape, array.dtype.str, array.tobytes() if small else None
+        if small:
+            self.watch.contents(array)
+        else:
+            self.arrays.append(array)
+
+    def _module(self, path: str, module: Any, depth: int) -> None:
+        self.modules.append(module)
+        kind = type(module)
+        self.marks[path] = "module", id(module), id(kind)
+        if module._hooks is not None:
+            for i, hooks in enumerate(module._hooks):
+                for key, hook in hooks.items():
+                    self._visit(f"{path}.hook {i}.{key}", hook, depth + 1)
+        for name, value in vars(module).items():
+            if name not in ("_persistent", "_hooks", "_layers"):
+                self._visit(f"{path}.{name}", value, depth + 1)
+        for name, value in getattr(module, "_layers", {}).items():
+            self._visit(f"{path}.{name}", value, depth + 1)
+        if _is_users(_file_of(kind)):
+            self._class(f"{path}.__class__", kind, depth)
+
+    def _optimizer(self, path: str, optimizer: Any) -> None:
+        """Settings are read at every step; only what asks for another formula counts."""
+        self.optimizers.append(optimizer)
+        if hasattr(optimizer, "_check_settings"):
+            optimizer._check_settings()
+        rules = tuple(map(id, getattr(optimizer, "_rules", ())))
+        self.marks[path] = "optimizer", id(optimizer), id(optimizer.state), rules
+        params = [p for group in optimizer.param_groups for p in group["params"]]
+        steps = [optimizer.state[p].get("step", 0) if p in optimizer.state else 0 for p in params]
+        # parameters that have taken equally many steps share the numbers of their formula
+        self.marks[f"{path}.step numbers"] = tuple(steps.index(step) for step in steps)
+        for i, p in enumerate(params):
+            if id(p) not in self._seen:
+                self._visit(f"{path}.params.{i}", p, 0)
+
+    def _function(self, path: str, function: types.FunctionType, depth: int) -> None:
+        code = function.__code__
+        self.marks[path or "code"] = "code", id(code)
+        self.kept.append(code)
+        where = f"{path}." if path else ""
+        for i, default in enumerate(function.__defaults__ or ()):
+            self._visit(f"{where}default {i}", default, depth + 1)
+        for name, default in (function.__kwdefaults__ or {}).items():
+            self._visit(f"{where}default {name}", default, depth + 1)
+        for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
+            try:
+                value = cell.cell_contents
+            except ValueError:  # still empty: a name that is bound later
+                self.marks[where + name] = "empty"
+                continue
+            self.watch.attribute(cell, "cell_contents")
+            self._visit(where + name, value, depth + 1)
+        if not _is_users(code.co_filename):
+            return
+        names = _names(code)
+        self.names |= names
+        mentioned = [name for name in sorted(names) if name in function.__globals__]
+        self.watch.items(function.__globals__, mentioned)
+        for name in mentioned:
+            self._visit(where + name, function.__globals__[name], depth + 1)
+        for name in sorted(set(code.co_names) - set(mentioned)):  # a name of the builtins may be hidden later
+            self.marks.setdefault(f"{where}{name}", "not a global")
+
+    def _container(self, path: str, value: Any, depth: int) -> None:
+        self.marks[path] = type(value).__name__, len(value)
+        if len(value) > MOST_ITEMS:
+            self.marks[path] = type(value).__name__, id(value), len(value)
+            return
+        if isinstance(value, (set, frozenset)):
+            for item in value:
+                self._visit(f"{path}.{item!r}", item, depth + 1)
+            return
+        keys: Any = list(value) if isinstance(value, dict) else range(len(value))
+        if isinstance(value, (list, dict)) and not isinstance(value, CountedDict):
+            self.watch.items(value, keys, complete=True)
+        for key in keys:
+            self._visit(f"{path}.{key}", value[key], depth + 1)
+
+    def _attributes(self, path: str, owner: Any, attributes: Any, depth: int) -> None:
+        """Those that the code can have meant: an attribute that it never names may change."""
+        mentioned = [name for name in attributes if name in self.names]
+        if type(attributes) in (dict, types.MappingProxyType) or isinstance(attributes, dict):
+            self.watch.items(attributes, mentioned)
+        for name in mentioned:
+            self._visit(f"{path}.{name}", attributes[name], depth + 1)
+
+    def _class(self, path: str, kind: type, depth: int) -> None:
+        """Methods and attributes of a user's class and its bases, as far as they are named (or are ``forward``)."""
+        for base in kind.__mro__:
+            if not _is_users(_file_of(base)):
+                continue
+            for name, value in vars(base).items():
+                if name not in self.names and name not in ("forward", "__call__"):
+                    continue
+                value = value.fget if isinstance(value, property) else getattr(value, "__func__", value)
+                if isinstance(value, (types.FunctionType, *SIMPLE, list, tuple, dict, Tensor, np.ndarray)):
+                    self.watch.items(vars(base), [name])
+                    self._visit(f"{path}.{name}", value, depth + 1)
+
+    def _object(self, path: str, value: Any, depth: int) -> None:
+        kind = type(value)
+        self.marks[path] = "object", id(value)
+        inner = getattr(value, "__wrapped__", None)
+        if isinstance(inner, types.FunctionType):
+            self._visit(f"{path}.__wrapped__", inner, depth + 1)
+        if isinstance(value, types.BuiltinFunctionType) or not _is_users(_file_of(kind)):
+            if hasattr(value, "__dict__") and kind.__module__ != "builtins":
+                attributes = vars(value)
+                simple = [name for name in attributes if name in self.names and type(attributes[name]) in SIMPLE]
+                self.watch.items(attributes, simple)
+                for name in simple:
+                    self._visit(f"{path}.{name}", attributes[name], depth + 1)
+            return
+        if hasattr(value, "__dict__"):
+            self._attributes(path, value, vars(value), depth)
+        for base in kind.__mro__:
+            for name in getattr(base, "__slots__", ()):
+                if name in self.names and hasattr(value, name):
+                    self.watch.attribute(value, name)
+                    self._visit(f"{path}.{name}", getattr(value, name), depth + 1)
+        self._class(f"{path}.__class__", kind, depth)
+
+
+def _file_of(kind: type) -> str:
+    """The file that a class is from; the library's own folder for those of no file."""
+    module = sys.modules.get(kind.__module__)
+    if kind.__module__ == "__main__":
+        return ""
+    return getattr(module, "__file__", None) or PACKAGE
+
+
+def _class_of(module: str, name: str) -> Any:
+    """A class of a floor above this one, if anybody has imported it."""
+    return getattr(sys.modules.get(module), name, ())
+
+
+def difference(old: dict[str, Hashable], new: dict[str, Hashable]) -> str | None:
+    """The first thing that changed, in words; None if nothing did.
+
+    Examples
+    --------
+    >>> difference({"model.training": ("bool", True)}, {"model.training": ("bool", False)})
+    'model.training was True and is False'
+    """
+    for path, mark in new.items():
+        if path not in old:
+            return f"{path} is new"
+        if old[path] != mark:
+            before = old[path]
+            pair = isinstance(mark, tuple) and isinstance(before, tuple) and len(mark) == len(before) == 2
+            if pair and mark[0] in ("bool", "int", "float", "str", "NoneType"):  # type: ignore[index]
+                return f"{path} was {before[1]} and is {mark[1]}"  # type: ignore[index]
+            return f"{path} has changed"
+    for path in old:
+        if path not in new:
+            return f"{path} is gone"
+    return None

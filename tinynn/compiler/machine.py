@@ -1,0 +1,429 @@
+"""What all machines share: the memory of a plan, its inputs and results. How rows run is a machine's own affair.
+
+Memory is of three kinds::
+
+    fixed    arguments, constants, single numbers (learning rates, loss weights), seeds and positions of random streams
+    arena    what rows hand to each other; used again as soon as nobody needs it
+    homes    parameters, moments, running statistics: the tensors' own arrays, moved once to where they lie side by
+             side at whole cache lines, with their tensors seeing them there ever after
+"""
+
+from __future__ import annotations
+
+import weakref
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinynn import autodiff, graph
+from tinynn.compiler.layout import LINE, lay_out, line_bytes
+from tinynn.compiler.plan import Buffer, Plan, make_plan
+from tinynn.compiler.program import Program, Register, mapped
+from tinynn.compiler.rows import Call
+from tinynn.compiler.views import View
+from tinynn.compiler.work import Known, Operand
+from tinynn.tensor import Tensor
+
+Array = NDArray[Any]
+
+
+_CELL = 8  # bytes for an optimizer's scalar
+_LARGE = 1 << 16  # bytes from which on arguments and results are not copied
+_AHEAD = 128  # steps for which the scalars are computed at once
+
+
+class _Counted:
+    """Parameters of an optimizer that share their scalars and their step number."""
+
+    def __init__(self, optimizer: Any, part: Any) -> None:
+        self.optimizer = optimizer
+        self.group, self.states, self.scalars = part.group, part.states, part.scalars
+        self.t = 0
+
+
+class Machine(ABC):
+    """Runs a program by its plan.
+
+    Parameters
+    ----------
+    program : as recorded
+
+    Attributes
+    ----------
+    plan, layout : what runs, and where the inner buffers lie
+    source : the text of the machine's kernels
+    """
+
+    binds = False  # whether large arguments are read where they lie, and large results written to fresh memory
+    source = ""
+    where = "a compiled step"  # for messages about what it has written in place
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.plan: Plan = make_plan(program)
+        self.layout = lay_out(self.plan)
+        self.arena = aligned_zeros(self.layout.nbytes + LINE)
+        self.memory: dict[int, Array] = {}  # buffer -> its memory as a flat array, padding included
+        self._external = self._external_buffers() if self.binds else set()
+        self._place_fixed()
+        for number, offset in self.layout.offsets.items():
+            self.memory[number] = self._part(self.arena, offset, self.plan.buffers[number])
+        self._states = [b for b in self.plan.buffers.values() if b.kind == "state" and b.value.ndim]
+        self._targets = [
+            None if r is None or r not in self.memory else self.view(View.whole(r, self.plan.buffers[r].shape))
+            for r in program.arguments
+        ]
+        self._steps = [_Counted(step.optimizer, part) for step in program.steps for part in step.parts]
+        self._cells = [
+            (b.value, self.memory[b.number])
+            for b in self.plan.buffers.values()
+            if b.kind == "state" and not b.value.ndim and id(b.value) not in self._own_scalars
+        ]
+        self._draws = [(g, blocks, self.memory.get(register)) for g, blocks, register in program.draws]
+        self._gradients_in = [
+            (t, self.view(View.whole(r, self.plan.buffers[r].shape)))
+            for t, r in program.grads_in.items()
+            if r in self.memory
+        ]
+        self._gradients_out = [(t, r) for t, r in program.grads_out if r is not None]
+        self._written_cells = [(t, self.memory[n]) for t, n in self.plan.assigned if not t.ndim]
+        self.written = [t for t, _ in self.plan.assigned if t.ndim]
+        graph.writers.add(self)
+        self.last_run = 0
+        self.left = 0  # steps for which the scalars are there
+        self._started: list[int] = []  # step numbers when they were computed
+        self.relink()
+
+    # ------------------------------------------------------------------------------------------------- memory
+
+    def _external_buffers(self) -> set[int]:
+        """Large arguments, and large results that rows compute as they are returned: these are not copied."""
+        buffers = self.plan.buffers
+        found = {r for r in self.program.arguments if r in buffers and _reads_in_place(buffers[r])}
+        for operand in self.plan.results.values():
+            if isinstance(operand, View) and operand.base in self.layout.offsets:
+                buffer = buffers[operand.base]
+                if buffer.nbytes >= _LARGE and operand == View.whole(buffer.number, buffer.shape):
+                    found.add(buffer.number)
+        return found
+
+    def bind(self, number: int, flat: Array) -> None:
+        """Let an external buffer lie in other memory."""
+        raise NotImplementedError
+
+    def _place_fixed(self) -> None:
+        """Memory for arguments, constants, and single numbers. Optimizers' scalars stand first, side by side."""
+        buffers = self.plan.buffers
+        scalars = [t for step in self.program.steps for part in step.parts for t in part.scalars]
+        self._own_scalars = {id(t): i for i, t in enumerate(scalars)}
+        cells = len(scalars) * _CELL
+        others = [
+            b
+            for b in buffers.values()
+            if b.kind in ("argument", "constant", "draw") or (b.kind == "state" and not b.value.ndim)
+            if not (b.kind == "state" and id(b.value) in self._own_scalars)
+        ]
+        first = -(-cells // LINE) * LINE
+        self.fixed = aligned_zeros(first + sum(line_bytes(self.plan, b.number) for b in others) + LINE)
+        for buffer in buffers.values():
+            if buffer.kind == "state" and id(buffer.value) in self._own_scalars:
+                at = self._own_scalars[id(buffer.value)] * _CELL
+                self.memory[buffer.number] = self.fixed[at : at + _CELL].view(buffer.dtype)
+        at = first
+        for buffer in others:
+            self.memory[buffer.number] = part = self._part(self.fixed, at, buffer)
+            at += line_bytes(self.plan, buffer.number)
+            if buffer.kind == "constant":
+                value = buffer.value.array if isinstance(buffer.value, Known) else buffer.value
+                part[: buffer.size] = np.asarray(value).reshape(-1)
+
+    def _part(self, block: Array, offset: int, buffer: Buffer) -> Array:
+        return block[offset : offset + line_bytes(self.plan, buffer.number)].view(buffer.dtype)
+
+    def view(self, view: View) -> Array:
+        """The elements of a view as a NumPy array over the same memory."""
+        flat = self.memory[view.base]
+        if view.size == 0:
+            return np.empty(view.shape, flat.dtype)
+        strides = tuple(s * flat.itemsize for s in view.strides)
+        if view.size > flat.size - view.offset:  # over several neighbours, or broadcast
+            first = flat[view.offset :]
+            return np.lib.stride_tricks.as_strided(first, view.shape, strides)
+        return np.ndarray(view.shape, flat.dtype, flat, view.offset * flat.itemsize, strides)
+
+    def relink(self) -> None:
+        """Find the arrays of the state tensors (they may have been replaced), and point the rows to them."""
+        tensors = {b.number: b.value for b in self._states}
+        for group in self.plan.neighbours:
+            members = [tensors[number] for number in group if number in tensors]
+            if members and not _side_by_side(members):
+                _move_home(members)
+        for buffer in self._states:
+            if not _is_home(buffer.value.array):
+                _move_home([buffer.value])
+            array = buffer.value.array
+            block = array.base
+            start = array.ctypes.data - block.ctypes.data
+            self.memory[buffer.number] = self._part(block, start, buffer)
+        self._link()
+        self._prepare_results()
+        self.refresh()
+
+    def _prepare_results(self) -> None:
+        result = self.program.result
+        operand = self.plan.results[result] if isinstance(result, Register) else None
+        self._number: Array | None = None  # where the result lies, if it is a single number, as a loss is
+        if isinstance(operand, View) and not operand.shape:
+            self._number = self.memory[operand.base][operand.offset : operand.offset + 1]
+
+    @abstractmethod
+    def _link(self) -> None:
+        """Prepare the rows for the memory as it lies now."""
+
+    @abstractmethod
+    def _run_rows(self) -> None:
+        """Run all rows once."""
+
+    # ------------------------------------------------------------------------------------------------- running
+
+    def run(self, arguments: Sequence[Any]) -> Any:
+        """One step on arrays of the shapes that were recorded: what the program's function would return.
+
+        Optimizers' steps are counted, and their scalars renewed, here. After an exception (an interrupt) between
+        rows of a long program, parameters may be those of before or after the step.
+        """
+        if not self.left:
+            self.look_ahead(_AHEAD)
+        if self._external:
+            arguments = self._bind_external(arguments)
+        for target, array in zip(self._targets, arguments, strict=True):
+            if target is not None:
+                target[...] = array
+        for tensor, memory in self._gradients_in:
+            memory[...] = tensor._grad.array  # type: ignore[union-attr]
+        for generator, blocks, memory in self._draws:
+            start = generator.reserve(blocks)
+            if memory is not None:
+                memory[:2] = (generator.seed, start)
+        try:
+            self.left -= 1
+            self._run_rows()
+            for counted in self._steps:
+                counted.t = t = counted.t + 1
+                for state in counted.states:
+                    state["step"] = t
+        except BaseException:
+            self.recount()
+            raise
+        self.finish()
+        return self._collect()
+
+    def _bind_external(self, arguments: Sequence[Any]) -> list[Any]:
+        """Let large arguments be read where they lie, and get fresh memory for large results."""
+        rest = list(arguments)
+        self._bound = rest  # kept alive while the rows run
+        for place, number in enumerate(self.program.arguments):
+            if number in self._external:
+                array = rest[place]
+                if not (array.flags.c_contiguous and array.flags.aligned):
+                    array = np.ascontiguousarray(array)
+                self._bound = [*self._bound, array]
+                self.bind(number, array.reshape(-1))
+                rest[place] = self._targets[place] = None
+        for number in self._external:
+            if number in self.layout.offsets:
+                buffer = self.plan.buffers[number]
+                self.bind(number, aligned_empty(line_bytes(self.plan, number)).view(buffer.dtype))
+        return rest
+
+    def inline(self, arguments: Sequence[str]) -> tuple[list[str], dict[str, Any]] | None:
+        """What `run` does, as lines of Python for these names of arrays, with the names that the lines use.
+
+        A step of a small network takes two microseconds. Called loops and attributes would take as long again, so
+        the compiled function prints what is to be done. None where a step is more than a few assignments.
+        """
+        if self._external or self._gradients_in or self._gradients_out or self._written_cells or self._draws:
+            return None
+        names: dict[str, Any] = {"machine": self, "clock": graph.clock, "next_number": graph.next_number}
+        names |= {"rows": self._run_rows, "Tensor": Tensor, "collect": self._collect, "number": self._number}
+        lines = [f"if not machine.left: machine.look_ahead({_AHEAD})", "machine.left -= 1"]
+        for i, (name, target) in enumerate(zip(arguments, self._targets, strict=True)):
+            if target is not None:
+                names[f"target{i}"] = target
+                lines.append(f"target{i}[...] = {name}")
+        lines.append("rows()")
+        for i, counted in enumerate(self._steps):
+            names[f"counted{i}"] = counted
+            lines.append(f"counted{i}.t = t = counted{i}.t + 1")
+            for j, state in enumerate(counted.states):
+                names[f"state{i}_{j}"] = state
+                lines.append(f"state{i}_{j}['step'] = t")
+        lines.append("clock.last_edit = machine.last_run = next_number()")
+        lines.append("return Tensor(number[0])" if self._number is not None else "return collect()")
+        return lines, names
+
+    def finish(self) -> None:
+        """Tell the rest of the library what has been written."""
+        graph.clock.last_edit = self.last_run = graph.next_number()
+        for tensor, memory in self._written_cells:
+            tensor.array = memory[0]
+        for tensor, register in self._gradients_out:
+            tensor._grad = Tensor(self._value(self.plan.results[register]))
+
+    def refresh(self) -> None:
+        """Look again at what is not read at every run: single numbers, settings, step numbers."""
+        for tensor, memory in self._cells:
+            memory[0] = tensor.array
+        for tensor, register in self.program.grads_out:
+            if register is None:
+                tensor._grad = None
+        for tensor, _ in self.program.grads_out:
+            if isinstance(tensor.node, graph.Leaf):
+                tensor.node.consumed = False
+        self.left = 0
+        self._started = []
+
+    def look_ahead(self, count: int) -> None:
+        """Compute the optimizers' scalars for the next ``count`` steps."""
+        self.left = count
+        if not self._steps:
+            return
+        width = len(self._own_scalars) * _CELL
+        self._ahead = np.zeros((count, width), np.uint8)
+        for counted in self._steps:
+            counted.t = counted.states[0]["step"]
+            rows = counted.optimizer.scalars_ahead(counted.group, counted.t + 1, count)
+            for scalar, column in zip(counted.scalars, rows, strict=True):
+                at = self._own_scalars[id(scalar)] * _CELL
+                self._ahead[:, at : at + scalar.dtype.itemsize].view(scalar.dtype)[:, 0] = column
+        self._started = [counted.t for counted in self._steps]
+        self._point_to_scalars(self._ahead.ctypes.data, width, self.fixed.ctypes.data)
+
+    def _point_to_scalars(self, address: int, nbytes: int, cells: int) -> None:
+        """Let each step copy the next row of scalars to where the rows read them."""
+        self._turn = 0
+
+    def _next_scalars(self) -> None:
+        """What a step of a machine that runs in Python begins with."""
+        if self._steps:
+            self.fixed[: self._ahead.shape[1]] = self._ahead[self._turn]
+            self._turn += 1
+
+    def _steps_taken(self, start: int) -> int:
+        """How many rows of scalars were used since `look_ahead`."""
+        return self._turn
+
+    def recount(self) -> None:
+        """After an exception: step numbers as they are."""
+        if self._started:
+            taken = self._steps_taken(self._ahead.ctypes.data)
+            for counted, t in zip(self._steps, self._started, strict=True):
+                for state in counted.states:
+                    state["step"] = t + taken
+        self.left = 0
+
+    @contextmanager
+    def counted(self, count: int) -> Iterator[None]:
+        """A block in which ``count`` steps are taken at once."""
+        self.look_ahead(count)
+        try:
+            yield
+        finally:
+            self.recount()
+
+    def _collect(self) -> Any:
+        """The results of a run, as new tensors."""
+        if self._number is not None:
+            return Tensor(self._number[0])
+        return self._structure({register: self._value(x) for register, x in self.plan.results.items()})
+
+    def _structure(self, values: dict[int, Any]) -> Any:
+        return mapped(self.program.result, lambda register: Tensor(values[register]), Register)
+
+    def _value(self, operand: Operand) -> Any:
+        if isinstance(operand, Known):
+            return np.array(operand.array)[()]
+        if operand.base in self._external:
+            return self.view(operand)  # memory of its own
+        return np.array(self.view(operand))[()]
+
+    def call(self, row: Call, inputs: list[Array], outputs: list[Array]) -> None:
+        """Run an operation by its own forward formula, or its backend's kernel."""
+        assert row.work is not None
+        arrays = iter(inputs)
+        operands = [row.known[i] if i in row.known else next(arrays) for i in range(len(row.work.inputs))]
+        out, derived = autodiff.apply(row.work.op, *operands, with_derived=True)
+        for target, value in zip(outputs, (out, *derived), strict=True):
+            target[...] = value
+
+    @property
+    def memory_bytes(self) -> dict[str, int]:
+        """Bytes by kind: the arena, what it would take without reuse, the fixed part, and the states."""
+        states = sum(line_bytes(self.plan, b.number) for b in self._states)
+        return {
+            "arena": self.layout.nbytes,
+            "arena_without_reuse": self.layout.without_reuse,
+            "fixed": self.fixed.nbytes,
+            "state": states,
+        }
+
+
+def _reads_in_place(buffer: Buffer) -> bool:
+    """Pairs of cache lines, so that reading whole vectors (of float32, from int64) does not go beyond the array."""
+    return buffer.nbytes >= _LARGE and buffer.nbytes % (2 * LINE) == 0
+
+
+# ---------------------------------------------------------------------------------------------------- homes
+
+_homes: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
+
+
+def aligned_empty(nbytes: int) -> Array:
+    """Uninitialised bytes, from a multiple of 64 on."""
+    raw = np.empty(nbytes + LINE, np.uint8)
+    first = -raw.ctypes.data % LINE
+    return raw[first : first + nbytes]
+
+
+def aligned_zeros(nbytes: int) -> Array:
+    """Zeros in bytes, from a multiple of 64 on."""
+    raw = np.zeros(nbytes + LINE, np.uint8)
+    first = -raw.ctypes.data % LINE
+    return raw[first : first + nbytes]
+
+
+def _is_home(array: Any) -> bool:
+    base = getattr(array, "base", None)
+    return isinstance(base, np.ndarray) and _homes.get(id(base)) is base and array.flags.c_contiguous
+
+
+def _lines(array: Array) -> int:
+    return -(-max(array.nbytes, 1) // LINE) * LINE
+
+
+def _side_by_side(tensors: Sequence[Tensor]) -> bool:
+    arrays = [tensor.array for tensor in tensors]
+    if not all(map(_is_home, arrays)):
+        return False
+    starts = [array.ctypes.data for array in arrays]
+    return all(
+        array.base is arrays[0].base and start + _lines(array) == following
+        for array, start, following in zip(arrays, starts, starts[1:], strict=False)
+    )
+
+
+def _move_home(tensors: Sequence[Tensor]) -> None:
+    """Give the tensors memory side by side; their values stay."""
+    arrays = [tensor.array for tensor in tensors]
+    raw = np.zeros(sum(map(_lines, arrays)) + 2 * LINE, np.uint8)
+    _homes[id(raw)] = raw
+    at = -raw.ctypes.data % LINE
+    for tensor, array in zip(tensors, arrays, strict=True):
+        home = np.ndarray(array.shape, array.dtype, raw, at)
+        home[...] = array
+        tensor.array = home
+        at += _lines(array)

@@ -1,0 +1,145 @@
+"""Calls for which the CPU has a kernel of the table: rows that are picked or added to, and dropout masks."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tinynn.compiler.rows import Call
+from tinynn.compiler.views import View
+from tinynn.ops.indexing import _ARRAY, Gather, Scatter
+from tinynn.ops.neural import Keep
+
+if TYPE_CHECKING:
+    from tinynn.compiler.numba_machine import NumbaMachine
+
+_PER_WORD = 16  # a random word costs as much as so many operations
+_PAGE = 1024  # blocks of four bools in a page
+
+
+class NativeRow:
+    """A row for a kernel that was written by hand.
+
+    Attributes
+    ----------
+    kernel : with ``.address``, ``.name`` and ``.source``
+    cost : operations, roughly, as far as threads can share them
+    """
+
+    cost = 0.0
+
+    def __init__(self, row: Call, function: Any) -> None:
+        self.row = row
+        self.kernel = _Kernel(function)
+
+    def words(self, machine: NumbaMachine) -> list[int]:
+        """The words of the table."""
+        raise NotImplementedError
+
+    def parts(self, machine: NumbaMachine, count: int) -> list[list[int]]:
+        """The row cut into rows for several threads."""
+        return [self.words(machine)]
+
+
+class _Kernel:
+    def __init__(self, function: Any) -> None:
+        self.function, self.address, self.name = function, int(function.address), function.__name__
+
+    @property
+    def source(self) -> str:
+        return inspect.getsource(self.function.__wrapped__)
+
+
+def native_row(row: Call, machine: NumbaMachine) -> NativeRow | None:
+    """The kernel's row for a call; None if Python has to run it."""
+    op = row.work.op if row.work is not None else None
+    if isinstance(op, Keep):
+        return _Mask(row)
+    if isinstance(op, (Gather, Scatter)):
+        return _picks(row, op, machine)
+    return None
+
+
+class _Mask(NativeRow):
+    """A dropout mask."""
+
+    def __init__(self, row: Call) -> None:
+        from tinynn.kernels.picks import keep_mask
+
+        super().__init__(row, keep_mask)
+        op: Any = row.work.op if row.work is not None else None
+        self.limit = math.floor(op.p * 2.0**32)
+        self.blocks = -(-row.outputs[0].size // 4)
+        self.cost = 4.0 * self.blocks * _PER_WORD
+
+    def words(self, machine: NumbaMachine) -> list[int]:
+        return self._part(machine, 0, self.blocks)
+
+    def _part(self, machine: NumbaMachine, start: int, stop: int) -> list[int]:
+        position, out = machine.address(self.row.inputs[0]), machine.address(self.row.outputs[0])
+        return [self.kernel.address, 7, stop - start, start, self.limit, position, out + 4 * start]
+
+    def parts(self, machine: NumbaMachine, count: int) -> list[list[int]]:
+        step = max(-(-self.blocks // count // _PAGE) * _PAGE, _PAGE)
+        return [self._part(machine, i, min(i + step, self.blocks)) for i in range(0, self.blocks, step)]
+
+
+def _picks(row: Call, op: Gather | Scatter, machine: NumbaMachine) -> NativeRow | None:
+    """Picks along one axis by an array of int64."""
+    from tinynn.kernels.picks import GATHER, SCATTER
+
+    axis = len(op.pattern) - 1
+    dtype = machine.plan.buffers[row.outputs[0].base].dtype.name
+    if dtype not in GATHER or op.pattern[-1] is not _ARRAY or any(part != slice(None) for part in op.pattern[:-1]):
+        return None
+    operands = _Operands(row)
+    index = operands.views[1]
+    if operands.dtype(machine, 1) != np.int64 or operands.dtype(machine, 0) != dtype or not index.is_contiguous():
+        return None
+    whole = operands.views[0].shape if isinstance(op, Gather) else op.shape
+    split = axis + (1 if isinstance(op, Gather) else len(index.shape))
+    x = operands.views[0].in_three(axis, split)
+    if x is None:
+        return None
+    sizes = (math.prod(whole[:axis]), index.size, math.prod(whole[axis + 1 :]), whole[axis])
+    return _Pick(row, (GATHER if isinstance(op, Gather) else SCATTER)[dtype], operands, x, sizes)
+
+
+class _Operands:
+    """An operation's first two operands; constants lie in arrays of their own, with a view's base below zero."""
+
+    def __init__(self, row: Call) -> None:
+        given = iter(row.inputs)
+        self.arrays: dict[int, np.ndarray[Any, Any]] = {}
+        self.views: list[View] = []
+        for i in range(2):
+            if i in row.known:
+                self.arrays[~i] = np.ascontiguousarray(row.known[i])
+                self.views.append(View.whole(~i, np.shape(row.known[i])))
+            else:
+                self.views.append(next(given))
+
+    def dtype(self, machine: NumbaMachine, i: int) -> np.dtype[Any]:
+        base = self.views[i].base
+        return self.arrays[base].dtype if base < 0 else machine.plan.buffers[base].dtype
+
+    def address(self, machine: NumbaMachine, view: View) -> int:
+        if view.base < 0:
+            array = self.arrays[view.base]
+            return int(array.ctypes.data) + view.offset * array.itemsize
+        return machine.address(view)
+
+
+class _Pick(NativeRow):
+    def __init__(self, row: Call, function: Any, operands: _Operands, x: View, sizes: tuple[int, ...]) -> None:
+        super().__init__(row, function)
+        self.operands, self.x, self.sizes = operands, x, sizes
+
+    def words(self, machine: NumbaMachine) -> list[int]:
+        x = self.operands.address(machine, self.x)
+        index = self.operands.address(machine, self.operands.views[1])
+        words = [*self.sizes, x, *self.x.strides, index, machine.address(self.row.outputs[0])]
+        return [self.kernel.address, len(words) + 2, *words]

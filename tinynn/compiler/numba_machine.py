@@ -1,0 +1,369 @@
+"""The machine for the CPU: each row is a few words of a table, and a driver calls its compiled kernel by address.
+
+Kernels know nothing of shapes or addresses; these stand in the table. So a kernel is compiled once for each kind of
+loop, kept on disk, and shared by all layers and all programs. Rows that no kernel does (`Call`) run in Python,
+between two stretches of the table.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from tinynn.kernels import driver
+from tinynn.compiler.machine import LINE, Array, Machine
+from tinynn.compiler.native_rows import NativeRow, native_row
+from tinynn.compiler.record import Program
+from tinynn.compiler.rows import Call, Loop, Multiply, Row
+from tinynn.compiler.views import View, contiguous_strides
+from tinynn.kernels.elementwise import pool
+from tinynn.kernels.loops import Access, CompiledKernel, LoopSpec, compile_loop, row_words, supported
+from tinynn.kernels.products import CompiledProduct, choose_product
+from tinynn.kernels.products import row_words as product_words
+from tinynn.kernels.symbols import Symbol
+
+_SHORT = 1e5  # operations in a step up to which the interpreter's lock is kept: giving it away costs as much
+_LONG = 2e7  # operations in a loop from which on threads share it
+_KINDS = {"bool": "bool", "int64": "int"}  # of operands that have another dtype than their loop
+
+
+class NumbaMachine(Machine):
+    """Runs a plan by compiled kernels.
+
+    Examples
+    --------
+    >>> import tinynn
+    >>> from tinynn.compiler.record import record
+    >>> w = tinynn.tensor([1.0, 2.0], requires_grad=True)
+    >>> program = record(lambda x: (w * x).tanh().sum(), tinynn.tensor([0.5, 0.5]))
+    >>> machine = NumbaMachine(program)
+    >>> machine.run([tinynn.tensor([1.0, 0.0]).array])
+    tensor(0.76159416)
+    """
+
+    binds = True
+
+    def __init__(self, program: Program) -> None:
+        self._prepared: dict[int, Prepared | None] = {}
+        super().__init__(program)
+
+    @property
+    def source(self) -> str:  # type: ignore[override]
+        """The printed kernels, each once."""
+        kernels = {each.kernel.name: each.kernel.source for each in self._prepared.values() if each is not None}
+        return "\n\n".join(kernels.values())
+
+    def _link(self) -> None:
+        self._stretches: list[Callable[[], None]] = []
+        self._table: Array = np.zeros(0, np.int64)  # the first stretch: it copies the scalars
+        self._places: dict[int, list[tuple[Array, int, int]]] = {}  # external buffer -> words that point into it
+        self._operands: dict[int, list[tuple[list[Any], int, View]]] = {}  # and operands of calls that do
+        stretch: list[Row] = []
+        for row in self.plan.rows:
+            if isinstance(row, Call) and self._prepared_for(row) is None:
+                self._close(stretch)
+                self._stretches.append(self._caller(row))
+            elif self._worth_threads(row):
+                self._close(stretch)
+                self._stretches.append(self._shared(row))
+            else:
+                stretch.append(row)
+        self._close(stretch)
+        self._run_rows = self._stretches[0] if len(self._stretches) == 1 else self._run_stretches
+
+    def _close(self, rows: list[Row]) -> None:
+        """End a stretch of rows that run one after the other without Python."""
+        if rows or not self._stretches:
+            prepared = [(row, self._prepared_for(row)) for row in rows]
+            table = self._as_table([(row, each.words(self)) for row, each in prepared if each is not None])
+            if not self._stretches:
+                self._table = table
+            run = driver.run_once if self._is_short() else driver.run_once_unlocked
+            self._stretches.append(partial(run, table))
+            rows.clear()
+
+    def _as_table(self, rows: list[tuple[Row, list[int]]]) -> Array:
+        head = [0] * driver.HEAD
+        head[driver.ROWS] = len(rows)
+        words = [*head]
+        ranges = []
+        for row, part in rows:
+            ranges.append((row, len(words), len(words) + len(part)))
+            words += part
+        table = np.array(words, np.int64)
+        for row, start, stop in ranges:
+            for number in {v.base for v in (*row.inputs, *row.outputs)} & self._external:
+                first = self.memory[number].ctypes.data
+                for index in range(start, stop):
+                    if first <= words[index] < first + max(self.memory[number].nbytes, 1):
+                        self._places.setdefault(number, []).append((table, index, words[index] - first))
+        return table
+
+    def _caller(self, row: Call) -> Callable[[], None]:
+        inputs, outputs = [self.view(v) for v in row.inputs], [self.view(v) for v in row.outputs]
+        for views, arrays in ((row.inputs, inputs), (row.outputs, outputs)):
+            for k, view in enumerate(views):
+                if view.base in self._external:
+                    self._operands.setdefault(view.base, []).append((arrays, k, view))
+        return partial(self.call, row, inputs, outputs)
+
+    def bind(self, number: int, flat: Array) -> None:
+        """Let an external buffer (a large argument or result) lie in other memory."""
+        self.memory[number] = flat
+        address = flat.ctypes.data
+        for table, index, offset in self._places.get(number, ()):
+            table[index] = address + offset
+        for arrays, k, view in self._operands.get(number, ()):
+            arrays[k] = self.view(view)
+
+    # ---------------------------------------------------------------------------------------------- threads
+
+    def _worth_threads(self, row: Row) -> bool:
+        """Whether a loop is so long that the threads of the machine should share it."""
+        prepared = self._prepared_for(row)
+        if isinstance(prepared, NativeRow):
+            return prepared.cost > _LONG and _threads() > 1
+        if not isinstance(row, Loop) or row.flops < _LONG or _threads() < 2:
+            return False
+        return isinstance(prepared, _LoopRow) and prepared.spec.is_flat
+
+    def _shared(self, row: Row) -> Callable[[], None]:
+        prepared = self._prepared_for(row)
+        assert isinstance(prepared, (_LoopRow, NativeRow))
+        tables = [self._as_table([(row, words)]) for words in prepared.parts(self, _threads())]
+
+        def run() -> None:
+            waiting = [pool(len(tables)).submit(driver.run_once_unlocked, table) for table in tables[1:]]
+            driver.run_once_unlocked(tables[0])
+            for future in waiting:
+                future.result()
+
+        return run
+
+    def _prepared_for(self, row: Row) -> Prepared | None:
+        if id(row) not in self._prepared:
+            self._prepared[id(row)] = self._prepare(row)
+        return self._prepared[id(row)]
+
+    def _is_short(self) -> bool:
+        return sum(row.flops for row in self.plan.rows) < _SHORT
+
+    def _run_stretches(self) -> None:
+        for stretch in self._stretches:
+            stretch()
+
+    def _run_rows(self) -> None:  # replaced by `_link`
+        raise AssertionError
+
+    def _point_to_scalars(self, address: int, nbytes: int, cells: int) -> None:
+        table = self._table
+        table[driver.SCALARS], table[driver.SCALAR_BYTES], table[driver.CELLS] = address, nbytes, cells
+
+    def _steps_taken(self, start: int) -> int:
+        nbytes = int(self._table[driver.SCALAR_BYTES])
+        return (int(self._table[driver.SCALARS]) - start) // nbytes if nbytes else 0
+
+    # --------------------------------------------------------------------------------------------- whole epochs
+
+    def can_run_batches(self) -> bool:
+        """Whether a step is one stretch of the table, so that many can run without Python."""
+        return len(self._stretches) == 1 and not self.program.grads_in and not self._external
+
+    def run_batches(self, arrays: Sequence[Array], order: Array, batch_size: int, n_batches: int) -> Any:
+        """One step for each minibatch: rows ``order[0], order[1], ...`` of the arrays, ``batch_size`` at a time.
+
+        Returns
+        -------
+        what the function returns, with a first axis for the batches
+        """
+        order = np.ascontiguousarray(order, np.int64)
+        sources = [np.ascontiguousarray(array) for array in arrays]
+        arguments = [
+            [source.ctypes.data, source[0].nbytes, target.ctypes.data]
+            for source, target in zip(sources, self._targets, strict=True)
+            if target is not None
+        ]
+        operands = {r: x for r, x in self.plan.results.items() if isinstance(x, View)}
+        flat = {r: self.view(x) for r, x in operands.items()}
+        copies = {r: np.empty((n_batches, *view.shape), view.dtype) for r, view in flat.items()}
+        results = [[view.ctypes.data, view.nbytes, copies[r].ctypes.data] for r, view in flat.items()]
+        per_generator = {id(g): sum(b for h, b, _ in self.program.draws if h is g) for g, _, _ in self.program.draws}
+        draws = []
+        for generator, blocks, register in self.program.draws:
+            start = generator.reserve(blocks)
+            if register in self.memory:
+                self.memory[register][:2] = (generator.seed, start)
+                draws.append([self.memory[register].ctypes.data, per_generator[id(generator)]])
+        with self.counted(n_batches):
+            driver.run_batches(
+                self._table, order, batch_size, n_batches, driver.as_words(arguments, 3), driver.as_words(draws, 2),
+                driver.as_words(results, 3),
+            )  # fmt: skip
+        for generator, total in {g: per_generator[id(g)] for g, _, _ in self.program.draws}.items():
+            generator.reserve(total * (n_batches - 1))
+        self.finish()
+        repeated = {r: np.stack([self._value(x)] * n_batches) for r, x in self.plan.results.items() if r not in copies}
+        return self._structure({**repeated, **copies})
+
+    def _prepare(self, row: Row) -> Prepared | None:
+        if isinstance(row, Loop):
+            return _LoopRow(row, self)
+        if isinstance(row, Call):
+            return native_row(row, self)
+        assert isinstance(row, Multiply)
+        return _ProductRow(row)
+
+    def address(self, view: View) -> int:
+        """Where a view begins."""
+        flat = self.memory[view.base]
+        return int(flat.ctypes.data) + view.offset * flat.itemsize
+
+
+class _LoopRow:
+    """A loop with neighbouring axes joined where all operands allow it, and its kernel."""
+
+    def __init__(self, row: Loop, machine: NumbaMachine) -> None:
+        self.row = row
+        inout = row.inout()
+        fresh = [view for view, over in zip(row.outputs, inout, strict=True) if over < 0]
+        operands = [*row.inputs, *fresh]
+        outputs = [row.inputs[over] if over >= 0 else view for view, over in zip(row.outputs, inout, strict=True)]
+        self.sizes, strides = joined_axes(row.space, [v.strides for v in operands])
+        by_view = {id(view): s for view, s in zip(operands, strides, strict=True)}
+        kinds = {id(view): _kind(machine.memory[view.base].dtype.name, row.dtype) for view in operands}
+        reductions, expressions = list(row.reductions), list(row.expressions)
+        if not self.sizes:  # a single point
+            self.sizes, by_view = [1], {key: [1] for key in by_view}
+            expressions = [
+                e * scale if kind == "sum" and scale != 1.0 else e
+                for e, kind, scale in zip(expressions, reductions, row.scales, strict=True)
+            ]
+            reductions = [""] * len(reductions)
+        self.strides = [by_view[id(view)] for view in operands]
+        self.operands = operands
+        flat = len(self.sizes) == 1 and not any(reductions) and all(s[0] in (0, 1) for s in self.strides)
+        ends_whole = all(_ends_with_buffer(view, machine) for view in outputs)
+
+        def access(view: View) -> Access:
+            steps = by_view[id(view)]
+            axes = [int(step != 0) for step in steps]
+            if steps[-1] not in (0, 1) or (flat and not ends_whole and steps[-1]):
+                axes[-1] = 2
+            return Access(tuple(axes), kinds[id(view)])
+
+        scales = tuple(row.scales) if any(reductions) else ()
+        self.spec = LoopSpec(
+            row.dtype,
+            len(self.sizes),
+            tuple(access(view) for view in row.inputs),
+            tuple(expressions),
+            tuple(access(view) for view in outputs),
+            tuple(reductions),
+            tuple(inout),
+            scales,
+        )
+        if not supported(self.spec):
+            raise NotImplementedError(f"no kernel for {self.spec}")
+        if self.spec.is_flat:
+            self.sizes = [-(-self.sizes[0] // self.spec.lanes) * self.spec.lanes]
+        self.kernel: CompiledKernel = compile_loop(self.spec, row.title)
+
+    def words(self, machine: NumbaMachine) -> list[int]:
+        operands = [(machine.address(view), strides) for view, strides in zip(self.operands, self.strides, strict=True)]
+        return row_words(self.spec, self.sizes, operands, self.kernel.address)
+
+    def parts(self, machine: NumbaMachine, count: int) -> list[list[int]]:
+        """A flat loop cut into rows for several threads, at whole pages."""
+        page = 4096 // machine.memory[self.row.outputs[0].base].itemsize
+        step = max(-(-self.sizes[0] // count // page) * page, page)
+        rows = []
+        for start in range(0, self.sizes[0], step):
+            operands = []
+            for view, strides in zip(self.operands, self.strides, strict=True):
+                moved = start * strides[0] * machine.memory[view.base].itemsize
+                operands.append((machine.address(view) + moved, strides))
+            size = min(step, self.sizes[0] - start)
+            rows.append(row_words(self.spec, [size], operands, self.kernel.address))
+        return rows
+
+
+def _kind(dtype: str, computed: str) -> str:
+    """The kind of an operand in a loop."""
+    return "real" if dtype == computed else _KINDS.get(dtype, dtype)
+
+
+class _ProductRow:
+    """A matrix product, and its kernel."""
+
+    def __init__(self, row: Multiply) -> None:
+        self.row = row
+        a, b = row.inputs[:2]
+        m, n, k = row.sizes
+        self.kernel: CompiledProduct = choose_product(
+            row.dtype, m, n, k, a.strides, b.strides, row.has_bias, row.has_times, len(row.outputs) > 1
+        )
+        self.scratch = np.zeros(self.kernel.scratch_bytes + LINE, np.uint8)
+
+    def words(self, machine: NumbaMachine) -> list[int]:
+        row = self.row
+        a, b = row.inputs[:2]
+        out, *sums = row.outputs
+        m, n, k = row.sizes
+        return product_words(
+            self.kernel, m, n, k,
+            (machine.address(a), *a.strides),
+            (machine.address(b), *b.strides),
+            machine.address(row.bias) if row.bias is not None else 0,
+            (machine.address(out), out.strides[0]),
+            self.scratch.ctypes.data + -self.scratch.ctypes.data % LINE,
+            (machine.address(row.times), row.times.strides[0]) if row.times is not None else (0, 0),
+            machine.address(sums[0]) if sums else 0,
+        )  # fmt: skip
+
+
+Prepared = _LoopRow | _ProductRow | NativeRow
+
+
+def _threads() -> int:
+    from numba import get_num_threads
+
+    return int(get_num_threads())
+
+
+def joined_axes(space: tuple[int, ...], strides: list[tuple[int, ...]]) -> tuple[list[int], list[list[int]]]:
+    """Join neighbouring axes along which every operand goes on as if they were one.
+
+    Examples
+    --------
+    >>> joined_axes((2, 3, 4), [(12, 4, 1), (0, 0, 1)])
+    ([6, 4], [[4, 1], [0, 1]])
+    """
+    sizes: list[int] = []
+    joined: list[list[int]] = [[] for _ in strides]
+    for axis in range(len(space)):
+        n = space[axis]
+        if sizes and all(j[-1] == s[axis] * n for j, s in zip(joined, strides, strict=True)):
+            sizes[-1] *= n
+            for j, s in zip(joined, strides, strict=True):
+                j[-1] = s[axis]
+        else:
+            sizes.append(n)
+            for j, s in zip(joined, strides, strict=True):
+                j.append(s[axis])
+    return sizes, joined
+
+
+def _ends_with_buffer(view: View, machine: NumbaMachine) -> bool:
+    """Whether what lies behind a flat operand, up to the next whole vector, belongs to nobody else."""
+    flat = machine.memory[view.base]
+    size = math.prod(view.shape)
+    if view.offset or (view.shape and view.strides != contiguous_strides(view.shape)):
+        return False
+    return size >= flat.size - (LINE // flat.itemsize - 1)
+
+
+__all__ = ["Array", "NumbaMachine", "Symbol", "joined_axes"]

@@ -1,0 +1,326 @@
+"""One specialisation: a function compiled for given shapes, values and modules, from its first call to its machine.
+
+1. The first call is an ordinary one that is recorded.
+2. So is the second; the two records must be the same, or something was frozen that changes. Then everything is put
+   back, the machine does the same step, and its results and all state are compared with the eager ones.
+3. From the third call on, the machine runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+
+from tinynn.backends import convert, select
+from tinynn.changes import changes
+from tinynn.compiler.arguments import Arguments, check_lines, detached, tensors_in
+from tinynn.compiler.differences import differences
+from tinynn.compiler.errors import TraceError
+from tinynn.compiler.guards import ERRORS, Look, compiled_function, difference
+from tinynn.compiler.record import Program, record
+from tinynn.compiler.state import State, mismatch
+from tinynn.modes import mode
+from tinynn.tensor import Tensor
+
+MISS = object()  # in the place of an argument that was not given
+
+
+class CompileError(RuntimeError):
+    """A compiled program does not compute what the function computes; it is not used."""
+
+
+class ProgramMachine:
+    """The plainest machine: `Program.run`, instruction by instruction in NumPy."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+
+    def run(self, arrays: list[Any]) -> Any:
+        """The result for arguments with these arrays; assignments are carried out."""
+        before = changes.count
+        done = 0
+        try:
+            for step in self.program.steps:
+                step.renew()
+                done += 1
+            result = self.program.run(*map(Tensor, arrays))
+        except BaseException:
+            for step in self.program.steps[:done]:
+                step.undo()
+            raise
+        changes.count = before  # the machine's own assignments replace no array behind its back
+        return result
+
+    def relink(self) -> None:
+        """Arrays are looked up at every run."""
+
+    def refresh(self) -> None:
+        """So are single numbers and settings."""
+
+    @property
+    def plan(self) -> str:
+        return str(self.program)
+
+    @property
+    def source(self) -> str:
+        return str(self.program)
+
+    @property
+    def memory(self) -> str:
+        return "not planned: every array is allocated when it is computed"
+
+
+def machine_for(program: Program, kind: str) -> Any:
+    """The machine of a kind: "auto", "numba", "numpy" or "cupy"."""
+    if kind == "program":
+        return ProgramMachine(program)
+    if kind == "cupy":
+        from tinynn.compiler.cuda_machine import CudaMachine  # type: ignore[import-not-found]
+
+        return CudaMachine(program)
+    if kind == "numba" or (kind == "auto" and select.backend() != "numpy" and find_spec("numba") is not None):
+        from tinynn.compiler.numba_machine import NumbaMachine
+
+        try:
+            return NumbaMachine(program)
+        except NotImplementedError:  # a row that there is no kernel for
+            if kind == "numba":
+                raise
+    from tinynn.compiler.interpret import Interpreter
+
+    return Interpreter(program)
+
+
+class Specialisation:
+    """See the module's text.
+
+    Attributes
+    ----------
+    stage : how many times it was recorded; 2 when the machine runs
+    """
+
+    def __init__(self, look: Look, arguments: Arguments, setting: tuple[Any, ...], reason: str) -> None:
+        self.look = look
+        self.label = arguments.label
+        self.values = dict(arguments.values)
+        self.reason = reason
+        self.stage = 0
+        self.calls = 0
+        self.broken: str | None = None
+        self.program: Program | None = None
+        self.machine: Any = None
+        self.fast: Callable[..., Any] | None = None
+        self.own: set[int] = set()
+        self.outside: list[Any] = []
+        self.seen = -1
+        self.setting = setting  # gradients recorded or not, backend, default dtype
+        self.recording: bool = setting[0]
+        self.unchanged: Callable[[], bool] = bool
+        self._arrays: list[Any] = []
+
+    # ------------------------------------------------------------------------------------------- recording
+
+    def record(self, function: Callable[..., Any], arguments: Arguments, kind: str) -> Any:
+        """An ordinary call that is recorded; the second time, all the checks. Returns the result."""
+        second = self.stage == 1
+        before = self._state(self.look)
+        try:
+            program, result = self._recorded(function, arguments)
+            if second:
+                self._compare_records(program, function, arguments)
+                self._verify(program, before, result, arguments, kind)
+        except BaseException:
+            before.restore()
+            raise
+        self.program = program
+        self.stage += 1
+        return result
+
+    def _recorded(self, function: Callable[..., Any], arguments: Arguments) -> tuple[Program, Any]:
+        leaves = [self._copy_of(t) for t in arguments.leaves]
+        results: list[Any] = []
+
+        def run(*given: Tensor) -> Any:
+            results.append(arguments.call(function, given))
+            return results[0]
+
+        program = record(run, *leaves)
+        for tensor, register in program.grads_out:
+            if register is None:  # an optimizer has used it: as after a run of the program, it is forgotten
+                tensor._grad = None
+        changes.count += 1
+        return program, detached(results[0])
+
+    def _copy_of(self, argument: Tensor) -> Tensor:
+        """An argument may lie in the memory of a parameter; the two must not be one register."""
+        copy = Tensor(convert.copied(argument.array, None))
+        if argument.node is not None and self.recording:
+            copy.requires_grad_()
+        return copy
+
+    def _compare_records(self, program: Program, function: Any, arguments: Arguments) -> None:
+        assert self.program is not None
+        if found := differences(self.program, program):
+            text = "\n  ".join(map(str, found[:8]))
+            raise TraceError(
+                f"{_name(function)} cannot be compiled: two runs of it are not the same program. Something that Python "
+                "decides or computes differs between calls: a branch on data, a number drawn or read, a value "
+                "that counts up. Pass it as an argument, or compute it with tinynn's functions.\n  " + text
+            )
+        after = Look(function, arguments.objects)
+        if change := difference(self.look.marks, after.marks):
+            raise TraceError(
+                f"{_name(function)} cannot be compiled: it changes what it depends on while it runs ({change}). Compiled "
+                "calls run no Python, so that this would happen no more. Return the value, and change things outside."
+            )
+
+    def _verify(self, program: Program, before: State, result: Any, arguments: Arguments, kind: str) -> None:
+        """Let the machine do the step again, and compare. Leaves everything as the eager step left it."""
+        self._keep_outside_arrays(program)
+        self.machine = machine_for(program, kind)
+        after = self._state(self.look, program)
+        before.restore()
+        self.machine.relink()
+        got = self.machine.run([*(convert.copied(t.array, None) for t in arguments.leaves), *self.outside])
+        machine = self._state(self.look, program)
+        arrays = [[t.array for t in tensors_in(x)] for x in (result, got)]
+        names = {id(t): path for path, t in self._paths()}
+        wrong = mismatch(after, machine, (arrays[0], arrays[1]), names, program.steps)
+        if wrong is not None:
+            self.broken = wrong
+            raise CompileError(
+                f"the compiled program disagrees with the eager step, and will not be used: {wrong}. The state is as "
+                "before this call; further calls run eagerly. Please report this."
+            )
+        after.restore()
+
+    def _keep_outside_arrays(self, program: Program) -> None:
+        """Large NumPy arrays that the function reaches become arguments: no call could compare their contents."""
+        self.outside = []
+        for register, value in list(program.constants.items()):
+            for array in self.look.arrays:
+                if isinstance(value, np.ndarray) and value.dtype == array.dtype and np.array_equal(value, array):
+                    del program.constants[register]
+                    program.arguments.append(register)
+                    program.statics.append(None)
+                    self.outside.append(array)
+                    break
+
+    def _state(self, look: Look, program: Program | None = None) -> State:
+        tensors = [*look.tensors]
+        for known in (self.program, program):
+            if known is not None:
+                tensors += [*known.state.values(), *(t for t, _ in known.assignments)]
+                tensors += [*known.grads_in, *known.grads_absent, *(t for t, _ in known.grads_out)]
+        return State(tensors, look.optimizers, look.generators)
+
+    def _paths(self) -> list[tuple[str, Tensor]]:
+        by_id = {mark[0]: path for path, mark in self.look.marks.items() if isinstance(mark, tuple) and mark}
+        return [(by_id.get(id(t), ""), t) for t in self.look.tensors]
+
+    # --------------------------------------------------------------------------------------------- running
+
+    def link(self, arguments: Arguments, lock: Any) -> bool:
+        """Make ready for running without further looks, until something changes. False: it must be recorded anew."""
+        program = self.program
+        assert program is not None
+        if not all(step.holds() for step in program.steps):
+            return False
+        touched = [*program.state.values(), *(t for t, _ in program.assignments)]
+        arrays = [t.array for t in touched if t.array.ndim]
+        moved = len(arrays) != len(self._arrays) or any(a is not b for a, b in zip(arrays, self._arrays, strict=True))
+        if moved:
+            self.machine.relink()
+            moved_to = [t.array for t in touched if t.array.ndim]  # a machine may move them
+            if any(x is not y for x, y in zip(arrays, moved_to, strict=True)):
+                changes.count += 1  # other programs must look where they are now
+            self._arrays = arrays = moved_to
+        else:
+            self.machine.refresh()
+        changes.runner = self
+        if moved or not self.unchanged():
+            self.unchanged = self.look.watch.compiled()
+            # views are known by the array that they look into
+            self.own = {id(a) if a.base is None else id(a.base) for a in arrays if isinstance(a, np.ndarray)}
+            self.fast = self._printed(arguments, lock)
+        return True
+
+    def _printed(self, arguments: Arguments, lock: Any) -> Callable[..., Any]:
+        """All that a call does around the machine while nothing changes, as one method; carefully if something did."""
+        assert self.program is not None
+        lines, names = check_lines(arguments.leaves, self.recording)
+        condition, watched = self.look.watch.expression()
+        names |= watched | {
+            "own": self.own, "MISS": MISS, "changes": changes, "mode": mode, "lock": lock, "spec": self,
+            "run": self.machine.run, "refresh": self.machine.refresh,
+        }  # fmt: skip
+        given = [f"x{i}" for i in range(len(arguments.leaves))]
+        taken, outside = [f"a{i}" for i in range(len(given))], [f"outside{i}" for i in range(len(self.outside))]
+        names |= dict(zip(outside, self.outside, strict=True))
+        inline = self.machine.inline([*taken, *outside]) if hasattr(self.machine, "inline") else None
+        work, more = inline or ([f"return run(({''.join(f'{a}, ' for a in [*taken, *outside])}))"], {})
+        names |= more | {"recount": getattr(self.machine, "recount", lambda: None)}
+        body = [
+            f"def __call__({', '.join(['self', *(f'{x}=MISS' for x in given), '/', '*more'])}, **named):",
+            "    if changes.count != spec.seen or more or named:",
+            f"        return {self._carefully(given)}",
+            *(f"    {line}".replace("return MISS", f"return {self._carefully(given)}") for line in lines),
+            "    try:",
+            f"        if not ({condition}): return {self._carefully(given)}",
+            f"    except {ERRORS}: return {self._carefully(given)}",
+            f"    if mode.observer is not None or mode.recording is not {self.recording}:",
+            f"        return {self._carefully(given)}",
+            "    with lock:",
+            "        if changes.runner is not spec:",
+            "            refresh()",
+            "            changes.runner = spec",
+            "        spec.calls += 1",
+            "        try:",
+            *(f"            {line}" for line in work),
+            "        except BaseException:",
+            "            recount()",
+            "            changes.count += 1",
+            "            raise",
+        ]
+        return compiled_function("__call__", "\n".join(body), names)
+
+    def _carefully(self, given: list[str]) -> str:
+        """The text of a careful call: arguments that were left out do not count."""
+        return f"self._carefully(tuple(x for x in ({''.join(f'{x}, ' for x in given)}*more) if x is not MISS), named)"
+
+    def run(self, arguments: Arguments) -> Any:
+        """One step by the machine, the careful way."""
+        assert self.program is not None
+        arrays = [t.array for t in arguments.leaves]
+        bases = [getattr(a, "base", None) for a in arrays]
+        arrays = [a.copy() if id(a if b is None else b) in self.own else a for a, b in zip(arrays, bases, strict=True)]
+        try:
+            return self.machine.run([*arrays, *self.outside])
+        except BaseException:
+            changes.count += 1
+            raise
+
+    def settle(self, count: int) -> None:
+        """After a careful run: from now on, the count ``count`` means that nothing has changed."""
+        assert self.program is not None
+        self.seen = count
+        if not self.program.fits_gradients():  # this run gave gradients, or took them: another program's turn
+            changes.count += 1
+
+    def fits_gradients(self) -> bool:
+        """Whether gradients are there, and absent, as the program wants them."""
+        return self.program is None or self.program.fits_gradients()
+
+    def __str__(self) -> str:
+        count = len(self.program.instructions) if self.program is not None else 0
+        stages = ("not recorded", "recorded once", f"compiled by {type(self.machine).__name__}")
+        text = f"{self.label or 'no arrays'}: {count} instructions, {stages[self.stage]}, {self.calls} calls"
+        text += f"; made because {self.reason}"
+        return text + (f"; NOT USED: {self.broken}" if self.broken else "")
+
+
+def _name(function: Any) -> str:
+    return getattr(function, "__qualname__", None) or type(function).__name__

@@ -1,0 +1,336 @@
+"""The decorator: a function that is recorded, compiled, checked, and from then on run by a machine.
+
+What a call does, from the fastest way to the slowest:
+
+* nothing has changed since the last call, which the counter `tinynn.changes` and one printed comparison say, and the
+  arguments have the shapes and dtypes of last time: the machine runs. That takes less than a microsecond around it;
+* otherwise everything that the function depends on is looked at (`guards.Look`), and the key made of it finds the
+  program that was compiled for it;
+* there is none: the function is recorded, twice, and compiled (`specialise`);
+* there are too many already: the function runs as it is.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import inspect
+import threading
+import warnings
+from collections.abc import Callable, Hashable
+from typing import Any
+
+from tinynn.backends import select
+from tinynn.changes import changes
+from tinynn.compiler import epoch
+from tinynn.compiler.arguments import Arguments, detached
+from tinynn.compiler.guards import Look, difference
+from tinynn.compiler.specialise import Specialisation
+from tinynn.dtypes import get_default_dtype
+from tinynn.modes import mode
+from tinynn.tensor import Tensor
+
+MOST_VALUES = 8  # of one Python argument
+MOST_PROGRAMS = 64  # in all
+KINDS = ("auto", "numba", "numpy", "cupy", "program")
+
+
+class CompiledFunction:
+    """What `tinynn.compile` returns. Called like the function that it was made of.
+
+    Attributes
+    ----------
+    function : the original
+    specialisations : one for each combination of shapes, values and modules that was met
+    program, plan, source, memory : of the one used last
+    """
+
+    def __new__(cls, *_: Any) -> CompiledFunction:
+        return super().__new__(type("CompiledFunction", (CompiledFunction,), {}))
+
+    def __init__(self, function: Callable[..., Any], machine: str, max_specialisations: int) -> None:
+        functools.update_wrapper(self, function)
+        self.function = function
+        self.machine = machine
+        self.max_specialisations = max_specialisations
+        self._table: dict[Hashable, list[Specialisation]] = {}
+        self._current: Specialisation | None = None
+        self._values: dict[str, set[Hashable]] = {}
+        self._shapes: set[Hashable] = set()
+        self._warned: set[str] = set()
+        self._known_names: set[str] = set()
+        self._lock = threading.Lock()
+        try:
+            self._names = tuple(inspect.signature(function).parameters)
+        except (TypeError, ValueError):
+            self._names = ()
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._carefully(args, kwargs)
+
+    # ------------------------------------------------------------------------------------ the careful way
+
+    def _carefully(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if mode.observer is not None:  # inside another function that is being recorded: becomes part of it
+            return self.function(*args, **kwargs)
+        arguments = Arguments(args, kwargs, self._names)
+        if mode.recording:
+            arguments.check_leaves()
+        with self._lock:
+            found = self._specialisation(arguments)
+            if not isinstance(found, str):
+                found.calls += 1
+                self._current = found
+                if found.stage < 2:
+                    return found.record(self.function, arguments, self.machine)
+                return self._run(found, arguments)
+        return self._eagerly(args, kwargs, found.split(":")[0], found)
+
+    def _specialisation(self, arguments: Arguments) -> Specialisation | str:
+        """The one for this call, perhaps a new one; or why there is none."""
+        look = Look(self.function, arguments.objects, self._known_names)
+        self._known_names = look.names
+        setting = (mode.recording, select.backend(), get_default_dtype().str)
+        key = (arguments.key, setting, tuple(look.marks.items()))
+        known = self._table.get(key, [])
+        found = next((one for one in known if one.fits_gradients()), None)
+        if found is None:
+            if text := self._too_many(arguments):
+                return text
+            reason = self._reason(look, arguments, setting) if not known else "a gradient is there that was not, or not"
+            found = Specialisation(look, arguments, setting, reason)
+            self._table.setdefault(key, []).append(found)
+        elif found.broken:
+            return f"mismatch: {found.broken}"
+        found.look = look
+        return found
+
+    def _run(self, found: Specialisation, arguments: Arguments) -> Any:
+        if not found.link(arguments, self._lock):
+            found.stage = 0  # the optimizer goes by another formula now
+            found.reason = "an optimizer's formula changed"
+            found.program = None
+            return found.record(self.function, arguments, self.machine)
+        count = changes.count
+        result = found.run(arguments)
+        found.settle(count)
+        self._install(found, arguments)
+        return result
+
+    def _install(self, found: Specialisation, arguments: Arguments) -> None:
+        """From now on a call goes the fast way first. Each compiled function is of a class of its own for that."""
+        kind: Any = type(self)
+        kind.__call__ = found.fast if found.fast is not None and arguments.plain else CompiledFunction.__call__
+
+    # ------------------------------------------------------------------------------------- when not to compile
+
+    def _too_many(self, arguments: Arguments) -> str | None:
+        for path, value in arguments.values.items():
+            values = self._values.setdefault(path, set())
+            if value not in values and len(values) >= MOST_VALUES:
+                return (
+                    f"values of {path}: the Python value {path!r} was different in more than {MOST_VALUES} calls, and "
+                    "each would be a program of its own. Pass it as a tensor: tinynn.tensor(value)"
+                )
+            values.add(value)
+        shapes = tuple(arguments.shapes)
+        if shapes not in self._shapes and len(self._shapes) >= self.max_specialisations:
+            return (
+                f"shapes: there are programs for {self.max_specialisations} combinations of shapes and dtypes already "
+                "(max_specialisations); use batches of one shape, or drop_last"
+            )
+        self._shapes.add(shapes)
+        if len(self._table) >= MOST_PROGRAMS:
+            last = self.specialisations[-1]
+            return (
+                f"programs: something else than the arguments changes again and again ({last.reason}), and each time "
+                "would be a program of its own. Pass it as a tensor"
+            )
+        return None
+
+    def _eagerly(self, args: tuple[Any, ...], kwargs: dict[str, Any], key: str, text: str) -> Any:
+        if key not in self._warned:
+            self._warned.add(key)
+            name = getattr(self.function, "__qualname__", "function")
+            warnings.warn(f"{name} runs eagerly, not compiled: {text}.", UserWarning, stacklevel=4)
+        return detached(self.function(*args, **kwargs))
+
+    def _reason(self, look: Look, arguments: Arguments, setting: tuple[Hashable, ...]) -> str:
+        if not self._table:
+            return "it is the first"
+        other = self.specialisations[-1]
+        for words, old, new in zip(("gradients are recorded", "backend", "default dtype"), other.setting, setting):
+            if old != new:
+                return f"{words}: {old} before, {new} now"
+        if text := difference(other.look.marks, look.marks):
+            return text
+        if arguments.label != other.label:
+            return f"shapes were {other.label}, are {arguments.label}"
+        if text := difference(other.values, arguments.values):
+            return text
+        return "the arguments are of other kinds"
+
+    # --------------------------------------------------------------------------------------- looking at it
+
+    @property
+    def specialisations(self) -> list[Specialisation]:
+        return [one for several in self._table.values() for one in several]
+
+    def _of_latest(self, what: str) -> Any:
+        found = self._current
+        if found is None or found.program is None:
+            raise AttributeError(f"there is no {what} yet: call the function first, with its arguments")
+        if what == "program":
+            return found.program
+        if found.machine is None:
+            raise AttributeError(f"there is no {what} yet: call it first a second time; then it is compiled")
+        return getattr(found.machine, what)
+
+    @property
+    def program(self) -> Any:
+        return self._of_latest("program")
+
+    @property
+    def plan(self) -> Any:
+        return self._of_latest("plan")
+
+    @property
+    def source(self) -> Any:
+        return self._of_latest("source")
+
+    @property
+    def memory(self) -> Any:
+        return self._of_latest("memory")
+
+    def explain(self) -> str:
+        """What was compiled, for which arguments, and why anew: one line per program."""
+        name = getattr(self.function, "__qualname__", "function")
+        if not self._table:
+            return f"{name}: nothing is compiled yet: call it first"
+        found = self.specialisations
+        return "\n".join([f"{name}: {len(found)} programs", *(f"  {one}" for one in found)])
+
+    def epoch(
+        self,
+        *arrays: Any,
+        batch_size: int,
+        shuffle: bool = False,
+        seed: int | None = None,
+        drop_last: bool = False,
+        number: int = 0,
+    ) -> Any:
+        """Call the function on all minibatches of the arrays.
+
+        Parameters
+        ----------
+        arrays : tensors or arrays whose first axes have one length
+        batch_size : rows in a batch; the last batch is smaller where the length is no multiple
+        shuffle : in the random order of ``DataLoader(..., shuffle=True, seed=seed)`` in its epoch ``number``
+        seed : of the order; drawn from the default generator if None
+        drop_last : leave out a last batch that would be smaller
+        number : of the epoch: with one seed, each number is an order of its own
+
+        Returns
+        -------
+        What the function returns, with a first axis for the batches.
+        """
+        return epoch.run(self, arrays, batch_size, shuffle, seed, drop_last, number)
+
+    def _whole_epoch(self, batch: list[Tensor], tensors: list[Tensor], order: Any, count: int) -> Any:
+        """Some equal batches at once, where a machine is compiled for them that can; None where not."""
+        if mode.observer is not None:
+            return None
+        arguments = Arguments(tuple(batch), {}, self._names)
+        with self._lock:
+            found = self._specialisation(arguments)
+            if isinstance(found, str) or found.stage < 2 or found.outside or not hasattr(found.machine, "run_batches"):
+                return None
+            if not found.link(arguments, self._lock) or not found.machine.can_run_batches():
+                return None
+            found.calls += count
+            self._current = found
+            before = changes.count
+            try:
+                results = found.machine.run_batches([t.array for t in tensors], order, len(order) // count, count)
+            except BaseException:
+                changes.count += 1
+                raise
+            found.settle(before)
+            self._install(found, arguments)
+            return results
+
+    # ------------------------------------------------------------------------------------------ as a method
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        if instance is None:
+            return self
+        bound = CompiledFunction(self.function.__get__(instance, owner), self.machine, self.max_specialisations)
+        name = self.function.__name__
+        if isinstance(getattr(instance, "__dict__", None), dict):
+            return instance.__dict__.setdefault(name, bound)
+        return bound
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> CompiledFunction:
+        """Compiled for nothing yet; of a method, for the copy of its object."""
+        return CompiledFunction(copy.deepcopy(self.function, memo), self.machine, self.max_specialisations)
+
+    def __copy__(self) -> CompiledFunction:
+        return CompiledFunction(self.function, self.machine, self.max_specialisations)
+
+    def __reduce__(self) -> Any:
+        raise TypeError("a compiled function cannot be pickled; pickle the function, and compile it after loading")
+
+    def __repr__(self) -> str:
+        name = getattr(self.function, "__qualname__", repr(self.function))
+        return f"<compiled {name}, {len(self.specialisations)} programs>"
+
+
+def compile(function: Callable[..., Any] | None = None, *, machine: str = "auto", max_specialisations: int = 8) -> Any:
+    """Compile a training step, or any other function of tensors, into one program.
+
+    Parameters
+    ----------
+    function : computes with the library's operations; may call ``zero_grad()``, ``backward()``, ``step()`` of
+        optimizers, `tinynn.grad`, and return tensors in any structure
+    machine : ``"auto"``, ``"numba"``, ``"numpy"`` or ``"cupy"``: what runs the program
+    max_specialisations : programs for that many combinations of shapes; others run eagerly
+
+    Returns
+    -------
+    A function that is called in the same way. Its first two calls are ordinary ones, which are recorded and
+    compared; from the third on, no Python of the function runs any more. Results are copies outside any graph.
+
+    Raises
+    ------
+    TraceError
+        In the first or second call, if Python looks at values, or decides otherwise in the second call. Everything
+        that tensors, optimizers and generators hold is then as before the call.
+    CompileError
+        In the second call, if the program does not compute what the function computes.
+
+    Notes
+    -----
+    Python side effects (printing, counting, appending to a list) happen in recorded calls only; those that change
+    what the function itself depends on raise a TraceError.
+
+    Examples
+    --------
+    >>> import tinynn
+    >>> w = tinynn.tensor([1.0, 2.0])
+    >>> @tinynn.compile
+    ... def energy(x):
+    ...     return (w * x * x).sum()
+    >>> [energy(tinynn.tensor([1.0, float(i)])).item() for i in range(4)]
+    [1.0, 3.0, 9.0, 19.0]
+    """
+    if machine not in KINDS:
+        raise ValueError(f"compile: machine must be one of {', '.join(KINDS[:-1])}, not {machine!r}")
+    if not isinstance(max_specialisations, int) or max_specialisations < 1:
+        raise ValueError(f"compile: max_specialisations must be a positive integer, not {max_specialisations!r}")
+    if function is None:
+        return functools.partial(compile, machine=machine, max_specialisations=max_specialisations)
+    if isinstance(function, CompiledFunction):
+        function = function.function
+    if not callable(function):
+        raise TypeError(f"compile: a function is needed, not a {type(function).__name__}")
+    return CompiledFunction(function, machine, max_specialisations)

@@ -1,0 +1,119 @@
+"""Rows of a compiled table that are no loops over expressions: picking rows of an array, adding to them, dropout masks.
+
+All are called by address with one pointer to their words: see `tinynn.kernels.native`.
+
+An index counts from the end where it is negative. One that is out of range picks NaN, so that it is seen, and adds
+nothing: reading memory that is not the array's is no option.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from tinynn.kernels.native import as_bool, as_float32, as_float64, as_int64, kernel
+from tinynn.kernels.philox_numba import philox_block
+
+__all__ = ["GATHER", "SCATTER", "keep_mask"]
+
+_LOW = np.uint64(0xFFFFFFFF)
+_NAN = math.nan
+
+
+@kernel
+def gather_float64(row):
+    """out[o, i, k] = x[o, index[i], k]; words: sizes o, i, k, entries; x, its three strides; index; out."""
+    outer, n, inner, entries = row[2], row[3], row[4], row[5]
+    x, s0, s1, s2 = as_float64(row[6], 0), row[7], row[8], row[9]
+    index, out = as_int64(row[10], 1), as_float64(row[11], 2)
+    for o in range(outer):
+        for i in range(n):
+            at = index[i]
+            at = at + entries if at < 0 else at
+            to = (o * n + i) * inner
+            if at < 0 or at >= entries:
+                for k in range(inner):
+                    out[to + k] = _NAN
+            elif s2 == 1:
+                for k in range(inner):
+                    out[to + k] = x[o * s0 + at * s1 + k]
+            else:
+                for k in range(inner):
+                    out[to + k] = x[o * s0 + at * s1 + k * s2]
+
+
+@kernel
+def gather_float32(row):
+    """As `gather_float64`."""
+    outer, n, inner, entries = row[2], row[3], row[4], row[5]
+    x, s0, s1, s2 = as_float32(row[6], 0), row[7], row[8], row[9]
+    index, out = as_int64(row[10], 1), as_float32(row[11], 2)
+    for o in range(outer):
+        for i in range(n):
+            at = index[i]
+            at = at + entries if at < 0 else at
+            to = (o * n + i) * inner
+            if at < 0 or at >= entries:
+                for k in range(inner):
+                    out[to + k] = np.float32(_NAN)
+            elif s2 == 1:
+                for k in range(inner):
+                    out[to + k] = x[o * s0 + at * s1 + k]
+            else:
+                for k in range(inner):
+                    out[to + k] = x[o * s0 + at * s1 + k * s2]
+
+
+@kernel
+def scatter_float64(row):
+    """out = 0, then out[o, index[i], k] += x[o, i, k]; words as of `gather_float64`, with x and out exchanged."""
+    outer, n, inner, entries = row[2], row[3], row[4], row[5]
+    x, s0, s1, s2 = as_float64(row[6], 0), row[7], row[8], row[9]
+    index, out = as_int64(row[10], 1), as_float64(row[11], 2)
+    for i in range(outer * entries * inner):
+        out[i] = 0.0
+    for o in range(outer):
+        for i in range(n):
+            at = index[i]
+            at = at + entries if at < 0 else at
+            to = (o * entries + at) * inner
+            if at >= 0 and at < entries:
+                for k in range(inner):
+                    out[to + k] += x[o * s0 + i * s1 + k * s2]
+
+
+@kernel
+def scatter_float32(row):
+    """As `scatter_float64`."""
+    outer, n, inner, entries = row[2], row[3], row[4], row[5]
+    x, s0, s1, s2 = as_float32(row[6], 0), row[7], row[8], row[9]
+    index, out = as_int64(row[10], 1), as_float32(row[11], 2)
+    for i in range(outer * entries * inner):
+        out[i] = np.float32(0.0)
+    for o in range(outer):
+        for i in range(n):
+            at = index[i]
+            at = at + entries if at < 0 else at
+            to = (o * entries + at) * inner
+            if at >= 0 and at < entries:
+                for k in range(inner):
+                    out[to + k] += x[o * s0 + i * s1 + k * s2]
+
+
+@kernel
+def keep_mask(row):
+    """out[i] = whether word i of the stream is at least the limit; words: blocks, first block, limit, position, out."""
+    blocks, limit = row[2], np.uint64(row[4])
+    position, out = as_int64(row[5], 0), as_bool(row[6], 1)
+    key, first = np.uint64(position[0]), np.uint64(position[1]) + np.uint64(row[3])
+    for b in range(blocks):
+        w0, w1, w2, w3 = philox_block(first + np.uint64(b), key)
+        out[4 * b] = (w0 & _LOW) >= limit
+        out[4 * b + 1] = (w1 & _LOW) >= limit
+        out[4 * b + 2] = (w2 & _LOW) >= limit
+        out[4 * b + 3] = (w3 & _LOW) >= limit
+
+
+GATHER = {"float64": gather_float64, "float32": gather_float32}
+SCATTER = {"float64": scatter_float64, "float32": scatter_float32}
