@@ -10,6 +10,7 @@ derived by hand and found by tinynn, and linear regression by its closed form an
 from __future__ import annotations
 
 import argparse
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -172,7 +173,9 @@ def learn_pair(first: str, second: str, limit: int, seed: int = 0, division: int
 # ---------------------------------------------------------------------------- logistic and linear regression
 
 
-def logistic_regression(x: Any, y: Any, lr: float = 0.5, steps: int = 2000) -> tuple[Any, Any, float]:
+def logistic_regression(
+    x: Any, y: Any, lr: float = 0.5, steps: int = 2000, compiled: bool = False
+) -> tuple[Any, Any, float]:
     """Minimise the cross-entropy of σ(Xw) by gradient descent, by hand and by tinynn.
 
     By hand the gradient is Xᵀ(σ - y)/N; tinynn is given the loss alone. Returns both w, and the largest
@@ -184,10 +187,16 @@ def logistic_regression(x: Any, y: Any, lr: float = 0.5, steps: int = 2000) -> t
         tinynn.tensor(x),
         tinynn.tensor(y, dtype=float),
     )
+
+    def slope(inputs: Any, labels: Any) -> Any:
+        return tinynn.grad(loss_fn(inputs @ v, labels), v)
+
+    if compiled:
+        slope = tinynn.compile(slope)
     worst = 0.0
     for _ in range(steps):
         by_hand = x.T @ (1.0 / (1.0 + np.exp(-(x @ w))) - y) / len(x)
-        automatic = tinynn.grad(loss_fn(inputs @ v, labels), v).numpy()
+        automatic = slope(inputs, labels).numpy()
         worst = max(worst, float(np.abs(by_hand - automatic).max()), float(np.abs(w - v.detach().numpy()).max()))
         w = w - lr * by_hand
         v.assign_(v.detach() - lr * automatic)
@@ -199,16 +208,25 @@ def linear_regression(x: Any, y: Any) -> Any:
     return np.linalg.solve(x.T @ x, x.T @ y)
 
 
-def linear_regression_by_descent(x: Any, y: Any, steps: int = 5000) -> Any:
+def linear_regression_by_descent(x: Any, y: Any, steps: int = 5000, compiled: bool = False) -> Any:
     """The same minimum, walked down to with tinynn; x has no column of ones: that is the layer's bias."""
     model, loss_fn = nn.Linear(x.shape[1], 1), nn.MSELoss()
     curvature = 2.0 * np.linalg.eigvalsh(with_ones(x).T @ with_ones(x) / len(x))
     optimizer = optim.SGD(model.parameters(), lr=2.0 / (curvature[0] + curvature[-1]))  # the fastest step that is safe
     inputs, targets = tinynn.tensor(x), tinynn.tensor(y[:, None])
-    for _ in range(steps):
+
+    def step(inputs: Any, targets: Any) -> None:
         optimizer.zero_grad()
         loss_fn(model(inputs), targets).backward()
         optimizer.step()
+
+    if compiled:
+        step = tinynn.compile(step)
+    start = time.perf_counter()
+    for _ in range(steps):
+        step(inputs, targets)
+    speed = steps / (time.perf_counter() - start)
+    print(f"  {steps} {'compiled' if compiled else 'eager'} steps of gradient descent, {speed:.0f} per second")
     return np.concatenate([model.bias.detach().numpy(), model.weight.detach().numpy()[0]])
 
 
@@ -222,6 +240,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--quick", action="store_true", help="fewer epochs on XOR, one division of the real data, not twenty"
     )
+    parser.add_argument(
+        "--compile", action=argparse.BooleanOptionalAction, default=False,
+        help="run parts 4 and 5 as compiled programs; off, for they take less time than compiling",
+    )  # fmt: skip
     parser.add_argument("--out", type=Path, default=Path("out"), help="folder for the picture (default: out)")
     parser.add_argument("--show", action="store_true", help="open the picture in a window as well")
     options = parser.parse_args(arguments)
@@ -272,7 +294,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     print("\n4. Logistic regression on the points of part 1")
     x, y = np.vstack([p, n]), np.arange(len(p) + len(n)) < len(p)
-    by_hand, _, worst = logistic_regression(x, y, steps=200 if options.quick else 2000)
+    by_hand, _, worst = logistic_regression(x, y, steps=200 if options.quick else 2000, compiled=options.compile)
     check("gradient by hand - by tinynn, largest of all steps", f"{worst:.1e}", "<= 1e-12", worst <= 1e-12)
     accuracy = float(np.mean((x @ by_hand > 0) == y))
     check("accuracy", f"{accuracy:.3f}", ">= 0.95", accuracy >= 0.95)
@@ -282,7 +304,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     closed = linear_regression(x, targets)
     off = np.abs(closed - np.linalg.lstsq(x, targets, rcond=None)[0]).max()
     check("normal equations - numpy.linalg.lstsq", f"{off:.1e}", "<= 1e-10", off <= 1e-10)
-    off = np.abs(closed - linear_regression_by_descent(x[:, 1:], targets)).max()
+    off = np.abs(closed - linear_regression_by_descent(x[:, 1:], targets, compiled=options.compile)).max()
     check("normal equations - gradient descent", f"{off:.1e}", "<= 1e-10", off <= 1e-10)
 
     if not options.show:

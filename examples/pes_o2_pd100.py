@@ -120,8 +120,20 @@ def train(model: Surface, train_set: Any, validate: Any, args: argparse.Namespac
     loader = DataLoader(train_set, batch_size=args.batch_size, shuffle=True, drop_last=True, seed=args.seed)
     optimizer = optim.Adam(model.parameters(), lr=args.lr)
     loss_fn = nn.MSELoss()
+
+    def step(features: Any, jacobian: Any, energy: Any, forces: Any) -> Any:
+        """Update the network once; the loss before."""
+        optimizer.zero_grad()
+        energy_fit, forces_fit = model(features, jacobian)
+        loss = loss_fn(energy_fit, energy) + args.force_weight * loss_fn(forces_fit, forces)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    if args.compile:
+        step = tinynn.compile(step)
     history: list[tuple[float, ...]] = []
-    best_score, best_weights, steps = math.inf, {}, 0
+    best_score, best_weights, steps, in_steps = math.inf, {}, 0, 0.0
     start = time.perf_counter()
 
     def part_done() -> float:
@@ -136,13 +148,10 @@ def train(model: Surface, train_set: Any, validate: Any, args: argparse.Namespac
     while part_done() < 1.0:
         model.train()
         running_loss = 0.0
+        before = time.perf_counter()
         for features, jacobian, energy, forces in loader:
-            optimizer.zero_grad()
-            energy_fit, forces_fit = model(features, jacobian)
-            loss = loss_fn(energy_fit, energy) + args.force_weight * loss_fn(forces_fit, forces)
-            loss.backward()
-            optimizer.step()
-            running_loss += loss.item()
+            running_loss += step(features, jacobian, energy, forces).item()
+        in_steps += time.perf_counter() - before
         steps += len(loader)
 
         energy_rmse, force_rmse = validate()
@@ -157,7 +166,8 @@ def train(model: Surface, train_set: Any, validate: Any, args: argparse.Namespac
     bar.close()
     model.net.load_state_dict(best_weights)
     seconds = time.perf_counter() - start
-    print(f"{steps} steps in {seconds:.1f} s, {1e6 * seconds / steps:.0f} µs each")
+    kind = "compiled" if args.compile else "eager"
+    print(f"{steps} {kind} steps ({len(history)} epochs) in {seconds:.1f} s, {steps / in_steps:.0f} steps per second")
     return history
 
 
@@ -204,6 +214,12 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--hidden", type=int, nargs="+", default=[64, 64], help="widths of the hidden layers")
     parser.add_argument("--lr", type=float, default=5e-3, help="Adam's learning rate at the start")
     parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument(
+        "--compile",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="run the training step as one compiled program; off, it can be stepped through",
+    )
     parser.add_argument("--force-weight", type=float, default=1.0, help="of forces in the loss, in Å²")
     args = parser.parse_args(argv)
     if args.quick:

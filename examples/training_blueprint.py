@@ -5,14 +5,17 @@ with `torch` in place of `tinynn` and `torch.utils.data` in place of `tinynn.dat
 PyTorch. (A test runs them with both, and compares the losses.) Below it are the data: the H2 bond (a
 regression) and the structure types of metal nanoparticles (a classification).
 
+With `tinynn.compile`, the function that updates the model runs as one program, with the same result.
+
     python examples/training_blueprint.py
-    python examples/training_blueprint.py --data h2
+    python examples/training_blueprint.py --data h2 --no-compile
 """
 
 from __future__ import annotations
 
 import argparse
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -25,16 +28,25 @@ from tinynn.data import DataLoader, TensorDataset
 from tinynn.nn import CrossEntropyLoss, Linear, MSELoss, ReLU, Sequential, Tanh
 
 
-def train_one_epoch(epoch_index, tb_writer, model, loader, loss_fn, optimizer, report_every):
-    """Update the model once per batch; report the running mean of the loss every ``report_every`` batches."""
-    running_loss, last_mean = 0.0, 0.0
-    for i, (inputs, labels) in enumerate(loader, start=1):
+def training_step(model, loss_fn, optimizer):
+    """The function that updates the model by one batch, and returns the loss before."""
+
+    def step(inputs, labels):
         optimizer.zero_grad()
         outputs = model(inputs)
         loss = loss_fn(outputs, labels)
         loss.backward()
         optimizer.step()
+        return loss
 
+    return step
+
+
+def train_one_epoch(epoch_index, tb_writer, step, loader, report_every):
+    """Update the model once per batch; report the running mean of the loss every ``report_every`` batches."""
+    running_loss, last_mean = 0.0, 0.0
+    for i, (inputs, labels) in enumerate(loader, start=1):
+        loss = step(inputs, labels)
         running_loss += loss.item()
         if i % report_every == 0:
             last_mean = running_loss / report_every
@@ -66,12 +78,16 @@ def train(
     best_path,
     report_every,
     validate_every=1,
+    compiler=None,
 ):
     """Train for some epochs, and leave the model as it was when the validation loss was lowest."""
+    step = training_step(model, loss_fn, optimizer)
+    if compiler is not None:
+        step = compiler(step)
     best_loss = float("inf")
     for epoch in range(epochs):
         model.train()
-        train_one_epoch(epoch, tb_writer, model, train_loader, loss_fn, optimizer, report_every)
+        train_one_epoch(epoch, tb_writer, step, train_loader, report_every)
         scheduler.step()
         if (epoch + 1) % validate_every:
             continue
@@ -120,25 +136,30 @@ def run(
     lr: float,
     weight_decay: float,
     validate_every: int,
-) -> tuple[Scalars, float]:
+    compiled: bool,
+) -> Scalars:
     """The blueprint on (training, validation) data; along a cosine, the rate falls to a thousandth."""
     train_loader = DataLoader(TensorDataset(*data[0]), batch_size=batch_size, shuffle=True)
     val_loader = DataLoader(TensorDataset(*data[1]), batch_size=256)
     optimizer = optim.AdamW(model.parameters(), lr=lr, weight_decay=weight_decay)
     scheduler = optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=epochs, eta_min=lr / 1000)
-    writer = Scalars()
+    writer, start = Scalars(), time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        best = train(
+        train(
             model, train_loader, val_loader, loss_fn, optimizer, scheduler, epochs, writer,
             Path(folder) / "best.safetensors", report_every=len(train_loader), validate_every=validate_every,
+            compiler=tinynn.compile if compiled else None,
         )  # fmt: skip
-    return writer, best
+    steps, seconds = epochs * len(train_loader), time.perf_counter() - start
+    kind = "compiled" if compiled else "eager"
+    print(f"  {steps} {kind} steps in {seconds:.1f} s, validation included: {steps / seconds:.0f} per second")
+    return writer
 
 
 # ----------------------------------------------------------------------------------- regression: the H2 bond
 
 
-def fit_h2(epochs: int, times_r: bool, seed: int = 0) -> dict[str, Any]:
+def fit_h2(epochs: int, times_r: bool, seed: int = 0, compiled: bool = True) -> dict[str, Any]:
     """Fit E(R), or R·E(R), of H2 to every other point; the rest is for validation (20) and test (40)."""
     with np.load(DATA / "h2_fci.npz") as file:
         r, e = file["R"][:, None], (file["energy"] - 2 * file["E_atom"])[:, None]
@@ -150,7 +171,10 @@ def fit_h2(epochs: int, times_r: bool, seed: int = 0) -> dict[str, Any]:
     tinynn.manual_seed(seed)
     model = Sequential(Linear(1, 32), Tanh(), Linear(32, 32), Tanh(), Linear(32, 1))
     data = [((r[rows] - centre) / width, (y[rows] - mean) / scale) for rows in (parts["train"], parts["val"])]
-    writer, _ = run(model, data, MSELoss(), epochs, batch_size=60, lr=1e-2, weight_decay=0.0, validate_every=50)
+    writer = run(
+        model, data, MSELoss(), epochs,
+        batch_size=60, lr=1e-2, weight_decay=0.0, validate_every=50, compiled=compiled,
+    )  # fmt: skip
 
     def energy(at: Any) -> Any:
         with no_grad():
@@ -164,7 +188,7 @@ def fit_h2(epochs: int, times_r: bool, seed: int = 0) -> dict[str, Any]:
 # --------------------------------------------------------------------------- classification: structure types
 
 
-def fit_structure_types(epochs: int, seed: int = 0) -> dict[str, Any]:
+def fit_structure_types(epochs: int, seed: int = 0, compiled: bool = True) -> dict[str, Any]:
     """Tell seven structure types by their curves: 60 % to learn from, 20 % to choose by, 20 % in the vault.
 
     One mean curve and one width, of the training part alone, bring the data to a common scale. (Dividing each
@@ -181,9 +205,10 @@ def fit_structure_types(epochs: int, seed: int = 0) -> dict[str, Any]:
     tinynn.manual_seed(seed)
     model = Sequential(Linear(186, 64), ReLU(), Linear(64, 64), ReLU(), Linear(64, 7))
     data = [((x - mean) / scale, y), ((x_val - mean) / scale, y_val)]
-    writer, _ = run(
-        model, data, CrossEntropyLoss(), epochs, batch_size=16, lr=1e-3, weight_decay=1e-2, validate_every=1
-    )
+    writer = run(
+        model, data, CrossEntropyLoss(), epochs,
+        batch_size=16, lr=1e-3, weight_decay=1e-2, validate_every=1, compiled=compiled,
+    )  # fmt: skip
 
     x_test, y_test = vault
     with no_grad():
@@ -208,6 +233,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--seed", type=int, default=0, help="of the first weights and the order of batches")
     parser.add_argument("--quick", action="store_true", help="train briefly, with bars to match")
+    parser.add_argument(
+        "--compile", action=argparse.BooleanOptionalAction, default=True,
+        help="run the training step as one compiled program (the default), or operation by operation",
+    )  # fmt: skip
     parser.add_argument("--out", type=Path, default=Path("out"), help="folder for the picture (default: out)")
     parser.add_argument("--show", action="store_true", help="open the picture in a window as well")
     options = parser.parse_args(arguments)
@@ -219,7 +248,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if "h2" in rows:
         epochs = 2000 if options.quick else 13500
         print(f"H2, full CI: 1-32-32-1 tanh, 60 points at once, {epochs} updates with Adam; tested on 40 others")
-        plain, times_r = fit_h2(epochs, False, options.seed), fit_h2(epochs, True, options.seed)
+        plain, times_r = (fit_h2(epochs, times_r, options.seed, options.compile) for times_r in (False, True))
         for name, fit, bar in (("E", plain, 350), ("R·E", times_r, 150)):
             bar = 2500 if options.quick else bar
             check(f"learning {name}: test RMSE / µEh", fit["error"], f"<= {bar}", fit["error"] <= bar)
@@ -228,7 +257,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if "types" in rows:
         epochs = 15 if options.quick else 40
         print(f"Structure types: 186-64-64-7 ReLU, 378 of 630 curves, {epochs} epochs; tested on 126 others")
-        types = fit_structure_types(epochs, options.seed)
+        types = fit_structure_types(epochs, options.seed, options.compile)
         bars = (0.65, 0.80) if options.quick else (0.77, 0.91)
         check("seven types: test accuracy", types["accuracy"], f">= {bars[0]}", types["accuracy"] >= bars[0])
         check(

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 COMPILER = shutil.which("g++")
+_OPTIONS = ("-std=c++17", "-O1", "-fPIC", "-w")
 
 _HEADER = r"""
 #include <cmath>
@@ -89,7 +90,11 @@ extern "C" void launch(unsigned gx, unsigned gy, unsigned bx, unsigned by, void*
 def _folder() -> Path:
     folder = tempfile.TemporaryDirectory(prefix="tinynn-cuda-on-cpu-")
     _folder.keep = folder  # type: ignore[attr-defined]
-    return Path(folder.name)
+    header = Path(folder.name, "cuda.h")
+    header.write_text(_HEADER)
+    assert COMPILER is not None
+    subprocess.run([COMPILER, *_OPTIONS, "-x", "c++-header", str(header)], check=True)  # parsed once, not per kernel
+    return header.parent
 
 
 def library(text: str) -> ctypes.CDLL:
@@ -100,7 +105,7 @@ def library(text: str) -> ctypes.CDLL:
     if not target.exists():
         source = _folder() / f"{name}.cpp"
         source.write_text(text)
-        command = [COMPILER, "-std=c++17", "-O1", "-fPIC", "-shared", "-w", "-o", str(target), str(source)]
+        command = [COMPILER, *_OPTIONS, "-shared", "-o", str(target), str(source)]
         made = subprocess.run(command, capture_output=True, text=True)
         if made.returncode:
             raise RuntimeError(f"g++ refuses the kernel:\n{made.stderr}\n{text}")
@@ -116,7 +121,11 @@ class Kernel:
         self.ctypes = [" ".join(p.split()[:-1]) for p in head.split(",")]
         assert len(self.ctypes) == len(types)
         call = ", ".join(f"*({ctype}*)given[{i}]" for i, ctype in enumerate(self.ctypes))
-        text = _HEADER + source + _LAUNCHER % {"call": f"{name}({call})", "barriers": "__syncthreads" in source}
+        text = (
+            '#include "cuda.h"\n'
+            + source
+            + _LAUNCHER % {"call": f"{name}({call})", "barriers": "__syncthreads" in source}
+        )
         self.function = library(text).launch
         self.calls = 0
 
@@ -150,7 +159,8 @@ int multiply(void* h, int ta, int tb, int m, int n, int k, const T* alpha, const
         for (int j = 0; j < n; ++j) {
             T sum = 0;
             for (int l = 0; l < k; ++l)
-                sum += a[ta ? l + (size_t)i * lda : i + (size_t)l * lda] * b[tb ? j + (size_t)l * ldb : l + (size_t)j * ldb];
+                sum += a[ta ? l + (size_t)i * lda : i + (size_t)l * lda] *
+                       b[tb ? j + (size_t)l * ldb : l + (size_t)j * ldb];
             T* to = c + i + (size_t)j * ldc;
             *to = *alpha * sum + (*beta == 0 ? 0 : *beta * *to);
         }

@@ -1,4 +1,4 @@
-"""CUDA source to PTX without a GPU: by NVRTC (``pip install nvidia-cuda-nvrtc-cu12``, an 86 MB download), else by nvcc."""
+"""CUDA source to PTX without a GPU: by NVRTC (``pip install nvidia-cuda-nvrtc-cu12``, 86 MB), else by nvcc."""
 
 from __future__ import annotations
 

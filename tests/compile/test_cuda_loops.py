@@ -1,4 +1,4 @@
-"""Loops printed as CUDA: run on the CPU against NumPy, and compiled for GPUs by NVRTC or nvcc, where these are there."""
+"""Loops printed as CUDA: run on the CPU against NumPy, and compiled for GPUs by NVRTC or nvcc."""
 
 from __future__ import annotations
 
@@ -114,8 +114,8 @@ def test_any_strides(seed: int) -> None:
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize(
     ("shape", "axes"),
-    [((100_000,), (0,)), ((7, 9000), (1,)), ((9000, 7), (0,)), ((300, 40), (0,)), ((300, 40), (1,)), ((3, 5000, 2), (1,)),
-     ((40, 3, 50), (0, 2)), ((64, 64), (0, 1)), ((1, 1), (0, 1)), ((33, 1), (1,))],
+    [((100_000,), (0,)), ((7, 9000), (1,)), ((9000, 7), (0,)), ((300, 40), (0,)), ((300, 40), (1,)),
+     ((3, 5000, 2), (1,)), ((40, 3, 50), (0, 2)), ((64, 64), (0, 1)), ((1, 1), (0, 1)), ((33, 1), (1,))],
 )  # fmt: skip
 def test_sums(shape: tuple[int, ...], axes: tuple[int, ...], dtype: str) -> None:
     x = np.random.default_rng(0).normal(size=shape).astype(dtype)
@@ -140,7 +140,8 @@ def test_written_over_an_input_after_it_is_summed() -> None:
     old = x.copy()
     walk = Walk("x", 0, (30, 1), "float64")
     outputs = [walk, Walk("column", 0, (0, 1), "float64"), Walk("row", 0, (1, 0), "float64")]
-    work = arrange((20, 30), "float64", [walk], ["a0"], [A[0] * 2.0, A[0], A[0]], outputs, ["", "sum", "sum"], [1.0] * 3)
+    expressions, kinds = [A[0] * 2.0, A[0], A[0]], ["", "sum", "sum"]
+    work = arrange((20, 30), "float64", [walk], ["a0"], expressions, outputs, kinds, [1.0] * 3)
     run(work, {"x": x, "column": column, "row": row})
     np.testing.assert_allclose(column, old.sum(0), rtol=1e-12)
     np.testing.assert_allclose(row, old.sum(1), rtol=1e-12)

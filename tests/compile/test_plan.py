@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -411,7 +412,7 @@ def test_equal_updates_share_one_loop() -> None:
     layout = lay_out(plan)
     for column in plan.neighbours:
         inner = [number for number in column if number in layout.offsets]
-        for a, b in zip(inner, inner[1:], strict=False):
+        for a, b in pairwise(inner):
             assert layout.offsets[b] == layout.offsets[a] + line_bytes(plan, a)
 
 
@@ -631,7 +632,7 @@ def test_buffers_that_live_together_do_not_overlap(drawn: Any) -> None:
             if k < i and first <= other_last and other_first <= last:
                 a, b = layout.offsets[i], layout.offsets[k]
                 assert a + line_bytes(plan, i) <= b or b + line_bytes(plan, k) <= a
-    for a, b in zip(group, group[1:], strict=False):
+    for a, b in pairwise(group):
         assert layout.offsets[b] == layout.offsets[a] + line_bytes(plan, a)
     assert layout.nbytes <= layout.without_reuse
     assert layout.without_reuse == sum(line_bytes(plan, i) for i in lives)

@@ -1,4 +1,4 @@
-"""Operations written out in plain ones: machines agree with eager at small and odd shapes, and nothing is left to Python."""
+"""Operations written out in plain ones: machines agree with eager, at odd shapes too, and Python has nothing to do."""
 
 from __future__ import annotations
 
@@ -38,15 +38,13 @@ def flat(result: Any) -> list[np.ndarray]:
     return [np.asarray(item.detach().numpy()) for item in items if item is not None]
 
 
-def check(
-    function: Callable[..., Any], *arrays: Any, dtype: str = "float64", left: tuple[str, ...] = (), machines: Any = MACHINES
-) -> None:
+def check(function: Callable[..., Any], *arrays: Any, dtype: str = "float64", left: tuple[str, ...] = ()) -> None:
     """A function of tensors gives the same on both machines as eagerly, with other data than it was recorded with."""
     others = [
         np.ascontiguousarray(a[::-1]) if a.dtype.kind in "iub" else (a * a.dtype.type(0.5) + a.dtype.type(0.25))
         for a in arrays
     ]
-    for machine_class in machines:
+    for machine_class in MACHINES:
         machine = machine_class(record(function, *map(tn.tensor, arrays)))
         for data in (arrays, others):
             expected = flat(function(*map(tn.tensor, data)))
@@ -117,9 +115,7 @@ def test_cross_entropy_with_options(dtype: str, options: dict[str, Any]) -> None
         options = {"weight": np.array(options["weight"], dtype)}
     check(with_gradients(lambda x, y: nn.functional.cross_entropy(x, y, **options), 1), x, labels, dtype=dtype)
     log_p = lambda x: nn.functional.log_softmax(x)  # noqa: E731
-    check(
-        with_gradients(lambda x, y: nn.functional.nll_loss(log_p(x), y), 1), x, labels, dtype=dtype
-    )
+    check(with_gradients(lambda x, y: nn.functional.nll_loss(log_p(x), y), 1), x, labels, dtype=dtype)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -141,7 +137,7 @@ def test_labels_of_other_integers(kind: str) -> None:
 
 def test_large_arrays_keep_their_kernels() -> None:
     layer = nn.LayerNorm(1024)
-    small, large = (record(layer, tn.ones(n, 1024)) for n in (4, 4096))
+    small, large = (record(layer, tn.ones(n, 1024)) for n in (4, 1024))
     assert "LayerNorm" not in {type(i.op).__name__ for i in expand(small).instructions}
     assert "LayerNorm" in {type(i.op).__name__ for i in expand(large).instructions}
 
@@ -166,8 +162,8 @@ def test_forces_through_a_layer_norm(dtype: str) -> None:
 def classifier(dtype: str, dropout: float = 0.3) -> tuple[Any, Callable[..., Any]]:
     tn.manual_seed(5)
     model = nn.Sequential(
-        nn.Linear(7, 9, bias=False), nn.BatchNorm1d(9), nn.ReLU(), nn.Dropout(dropout), nn.Linear(9, 6), nn.LayerNorm(6), nn.SiLU(),
-        nn.Dropout(dropout), nn.Linear(6, 3),
+        nn.Linear(7, 9, bias=False), nn.BatchNorm1d(9), nn.ReLU(), nn.Dropout(dropout),
+        nn.Linear(9, 6), nn.LayerNorm(6), nn.SiLU(), nn.Dropout(dropout), nn.Linear(6, 3),
     ).to(dtype)  # fmt: skip
     optimizer = tn.optim.Adam(model.parameters(), lr=0.01)
 
@@ -195,8 +191,9 @@ def test_steps_of_a_classifier(dtype: str, machine_class: Any) -> None:
     machine = machine_class(program)
     got += [machine.run([x, y]).item() for _ in range(5)]
     np.testing.assert_allclose(got, expected, rtol=1e-9 if dtype == "float64" else 1e-3)
+    rtol = 1e-6 if dtype == "float64" else 2e-2
     for (name, a), b in zip(model.state_dict().items(), twin.state_dict().values(), strict=True):
-        np.testing.assert_allclose(b.numpy(), a.numpy(), rtol=1e-6 if dtype == "float64" else 2e-2, atol=1e-5, err_msg=name)
+        np.testing.assert_allclose(b.numpy(), a.numpy(), rtol=rtol, atol=1e-5, err_msg=name)
     if machine_class is NumbaMachine:
         assert not calls(machine)
         assert len(machine._stretches) == 1
@@ -288,7 +285,8 @@ PLACED: dict[str, Callable[..., Any]] = {
 def test_placed(name: str, dtype: str) -> None:
     for rows in (1, 4):
         left = ("MatMul",) if name == "product with a flip" else ()
-        check(with_gradients(PLACED[name], 2), normal((rows, 3), dtype), normal((rows, 3), dtype, 1), dtype=dtype, left=left)
+        x, y = normal((rows, 3), dtype), normal((rows, 3), dtype, 1)
+        check(with_gradients(PLACED[name], 2), x, y, dtype=dtype, left=left)
 
 
 def test_an_assigned_concatenation() -> None:
@@ -338,7 +336,8 @@ def test_products(a: tuple[int, ...], b: tuple[int, ...], dtype: str) -> None:
 def test_integers_are_exact() -> None:
     big = np.array([2**60 + 1, 2**60, -(2**60) - 1])
     for machine_class in MACHINES:
-        machine = machine_class(record(lambda a, b: [a + 1, tn.where(a > b, a, b), a == b], tn.tensor(big), tn.tensor(big)))
+        function = lambda a, b: [a + 1, tn.where(a > b, a, b), a == b]  # noqa: E731
+        machine = machine_class(record(function, tn.tensor(big), tn.tensor(big)))
         got = machine.run([big, big[::-1].copy()])
         np.testing.assert_array_equal(got[0].numpy(), big + 1)
         np.testing.assert_array_equal(got[1].numpy(), np.maximum(big, big[::-1]))

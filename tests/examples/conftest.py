@@ -27,10 +27,10 @@ def example(request: pytest.FixtureRequest) -> ModuleType:
 
 
 @pytest.fixture
-def run_script(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., None]:
-    """Run ``SCRIPT`` in its short form: every number must be as expected, and the picture be there."""
+def run_script(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., str]:
+    """Run ``SCRIPT`` in its short form: every number must be as expected, and the picture be there. What it printed."""
 
-    def run(*options: str) -> None:
+    def run(*options: str) -> str:
         script: Path = request.module.SCRIPT
         environment = {**os.environ, "MPLBACKEND": "Agg", "PYTHONPATH": str(script.parents[1])}
         done = subprocess.run(
@@ -41,5 +41,6 @@ def run_script(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., 
         assert "every number as expected" in done.stdout
         assert "MISSED" not in done.stdout
         assert (tmp_path / "pictures" / f"{script.stem}.png").stat().st_size > 20_000
+        return done.stdout
 
     return run

@@ -12,8 +12,9 @@ import pytest
 SCRIPT = Path(__file__).parents[2] / "examples" / "perceptron.py"
 
 
-def test_the_script_prints_every_number_as_expected_and_draws(run_script: Callable[..., None]) -> None:
-    run_script()
+@pytest.mark.parametrize("kind", ["compiled", "eager"])
+def test_the_script_prints_every_number_as_expected_and_draws(run_script: Callable[..., str], kind: str) -> None:
+    assert f" {kind} steps of gradient descent" in run_script(*(["--compile"] if kind == "compiled" else []))
 
 
 def test_a_wrong_point_of_p_is_added_and_one_of_n_subtracted(example: ModuleType) -> None:
@@ -103,3 +104,16 @@ def test_linear_regression_three_ways(example: ModuleType) -> None:
     closed = example.linear_regression(example.with_ones(x), y)
     np.testing.assert_allclose(closed, np.linalg.lstsq(example.with_ones(x), y, rcond=None)[0], atol=1e-10)
     np.testing.assert_allclose(closed, example.linear_regression_by_descent(x, y, 300), atol=1e-10)
+
+
+def test_compiled_both_regressions_go_the_same_way(example: ModuleType) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((50, 2))
+    y = x @ [2.0, -1.0] > 0.3
+    eager, compiled = (
+        example.logistic_regression(example.with_ones(x), y, steps=50, compiled=c) for c in (False, True)
+    )
+    np.testing.assert_allclose(compiled[1], eager[1], rtol=1e-9)
+    assert compiled[2] <= 1e-12
+    eager, compiled = (example.linear_regression_by_descent(x, 1.0 * y, 50, compiled=c) for c in (False, True))
+    np.testing.assert_allclose(compiled, eager, rtol=1e-9)

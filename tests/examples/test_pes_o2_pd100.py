@@ -62,6 +62,21 @@ def test_files(quick_run, example):
     assert np.abs(energy - reference).mean() < 0.5 * reference.std()
 
 
+def test_compiled_or_not_it_learns_the_same(example, tmp_path, capsys):
+    errors = {}
+    for kind in ("compile", "no-compile"):
+        errors[kind] = example.main(["--epochs", "2", f"--{kind}", "--out", str(tmp_path / kind)])
+    printed = capsys.readouterr().out
+    assert "312 compiled steps (2 epochs)" in printed
+    assert "312 eager steps (2 epochs)" in printed
+    assert "steps per second" in printed
+    for name in ("energy", "forces"):
+        assert errors["compile"][name] == pytest.approx(errors["no-compile"][name], rel=1e-5)
+    states = [tinynn.load(tmp_path / kind / "o2_pd100.safetensors") for kind in errors]
+    for key, value in states[0].items():
+        np.testing.assert_allclose(value.numpy(), states[1][key].numpy(), rtol=1e-5, atol=1e-7)
+
+
 def test_42_functions_as_described(example):
     functions = example.oxygen_environment().functions
     kinds = [(type(f).__name__, f.neighbor if hasattr(f, "neighbor") else f.neighbors) for f in functions]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -122,7 +123,8 @@ def test_the_running_mean_is_the_mean_of_the_batches(example: ModuleType) -> Non
     model = nn.Linear(3, 1)
     loader = example.DataLoader(example.TensorDataset(x, y), batch_size=10)
     scalars = example.Scalars()
-    last = example.train_one_epoch(4, scalars, model, loader, nn.MSELoss(), optim.SGD(model.parameters(), lr=0.0), 3)
+    step = example.training_step(model, nn.MSELoss(), optim.SGD(model.parameters(), lr=0.0))
+    last = example.train_one_epoch(4, scalars, step, loader, 3)
     losses = [nn.MSELoss()(model(a), b).item() for a, b in loader]
     steps, means = zip(*scalars.series["Loss/train"], strict=True)
     assert steps == (4 * 7 + 3, 4 * 7 + 6)
@@ -153,5 +155,26 @@ def test_the_best_model_is_the_one_that_remains(example: ModuleType, tmp_path: P
     assert example.validation_loss(model, loader, loss_fn) == pytest.approx(best, rel=1e-12)
 
 
-def test_the_script_prints_every_number_as_expected_and_draws(run_script: Callable[..., None]) -> None:
-    run_script()
+def test_compiled_it_reaches_the_same_losses(example: ModuleType, tmp_path: Path) -> None:
+    losses, states, compiled = [], [], []
+
+    def compiler(step: Any) -> Any:
+        compiled.append(tinynn.compile(step))
+        return compiled[0]
+
+    for more in ({}, {"compiler": compiler}):
+        names = {**vars(example), "train": functools.partial(example.train, **more)}
+        series, state = train_with(names, tinynn.tensor, optim, example.Scalars(), tmp_path / "best.safetensors")
+        losses.append(series)
+        states.append(state)
+    assert [one.stage for one in compiled[0].specialisations] == [2, 2]  # batches of 8, and a last one of 2
+    for tag, values in losses[0].items():
+        np.testing.assert_allclose(np.array(losses[1][tag]), np.array(values), rtol=1e-8)
+    for key, value in states[0].items():
+        np.testing.assert_allclose(states[1][key], value, rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.parametrize("kind", ["compiled", "eager"])
+def test_the_script_prints_every_number_as_expected_and_draws(run_script: Callable[..., str], kind: str) -> None:
+    printed = run_script("--compile" if kind == "compiled" else "--no-compile")
+    assert printed.count(f" {kind} steps in ") == 3

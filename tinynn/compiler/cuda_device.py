@@ -6,6 +6,7 @@ NumPy's, so that everything but the GPU itself runs without one.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -18,7 +19,7 @@ from tinynn.kernels.cuda_launch import Launch
 
 __all__ = ["CupyDevice", "Table"]
 
-_HOST_TO_DEVICE = 1  # of cudaMemcpyKind
+_HOST_TO_DEVICE, _ON_DEVICE = 1, 3  # of cudaMemcpyKind
 _OPTIONS = ("--std=c++17",)
 
 
@@ -59,13 +60,28 @@ class CupyDevice:
     def store(self, target: Any, value: Any) -> None:
         """Overwrite an array with an array of either side, or with a number."""
         if self.is_here(value):
-            target[...] = value
+            flags, others = target.flags, value.flags
+            if (
+                flags.c_contiguous and others.c_contiguous
+                and target.dtype == value.dtype and target.shape == value.shape
+            ):  # fmt: skip
+                self._copy_bytes(target, value)  # a fifth of the time that an assignment takes to launch
+            else:
+                target[...] = value
         else:
             target[...] = self.cupy.asarray(np.asarray(value, target.dtype))
 
     def copy(self, array: Any) -> Any:
         """The same in memory of its own."""
-        return array.copy()
+        if not array.flags.c_contiguous:
+            return array.copy()
+        copy = self.cupy.empty(array.shape, array.dtype)
+        self._copy_bytes(copy, array)
+        return copy
+
+    def _copy_bytes(self, target: Any, source: Any) -> None:
+        stream = self.cupy.cuda.get_current_stream().ptr
+        self.cupy.cuda.runtime.memcpyAsync(target.data.ptr, source.data.ptr, source.nbytes, _ON_DEVICE, stream)
 
     def to_device(self, value: Any) -> Any:
         """A NumPy array on the GPU."""
@@ -118,10 +134,8 @@ class CupyDevice:
             try:
                 work()
             except BaseException:
-                try:
+                with contextlib.suppress(Exception):
                     stream.end_capture()  # CUDA wants it, though the capture is void
-                except Exception:
-                    pass
                 raise
             finally:
                 self._stream = None

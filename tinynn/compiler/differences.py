@@ -6,7 +6,6 @@ data, a branch, a list that has grown, random numbers of Python or NumPy give an
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -160,8 +159,10 @@ class _Comparison:
             ("assigned to", self.first.assignments, self.second.assignments),
             ("given a gradient", self.first.grads_out, self.second.grads_out),
         ):
-            mine: Any = [(t, r) for t, r in ours if self._lives_on(t, theirs)]
-            yours: Any = [(t, r) for t, r in theirs if self._lives_on(t, ours)]
+            # a tensor that the function makes anew at each run is none of the other run's
+            there, here = {id(t) for t, _ in theirs}, {id(t) for t, _ in ours}
+            mine: Any = [(t, r) for t, r in ours if id(t) in there]
+            yours: Any = [(t, r) for t, r in theirs if id(t) in here]
             if len(ours) != len(theirs):
                 self.say(f"{len(ours)} tensors are {what} in the first run, {len(theirs)} in the second")
                 continue
@@ -172,11 +173,6 @@ class _Comparison:
                     )
                 elif x is not None and y is not None:
                     self._input(x, y, f"the value that {s.describe()} is {what}: ", "the program")
-
-    @staticmethod
-    def _lives_on(tensor: Tensor, others: Iterable[tuple[Tensor, Any]]) -> bool:
-        """A tensor that the function makes anew at each run is none of the other run's."""
-        return any(tensor is t for t, _ in others)
 
     def _result(self, x: Any, y: Any, where: str) -> None:
         if isinstance(x, Register) and isinstance(y, Register):

@@ -1,7 +1,8 @@
 """Where the buffers between rows lie: one arena, in which memory is used again as soon as nobody needs it.
 
-Rows run in order, so a buffer lives from the row that writes it to the last one that reads it. The rows are walked
-through once, with a list of the free stretches of memory: a buffer takes the smallest stretch that is large enough.
+Rows run in order, so a buffer lives from the row that writes it to the last one that reads it. Large buffers are placed
+one after the other, the largest first, each at the lowest place that is free for all of its life. Small ones come
+behind them: the rows are walked through once, with a list of free stretches.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from tinynn.compiler.plan import Plan
 from tinynn.compiler.rows import Loop
 from tinynn.compiler.views import View
 
+_LARGE = 1 << 16  # bytes
 LINE = 64  # bytes: buffers begin and end at whole cache lines
 
 
@@ -37,27 +39,62 @@ def lay_out(plan: Plan) -> Layout:
                 for member in together.get(view.base, (view.base,)):
                     first.setdefault(member, number)
                     last[member] = len(plan.rows) if member in kept else number
-    begins: dict[int, list[int]] = {}
-    ends: dict[int, list[int]] = {}
-    for number in first:
-        begins.setdefault(first[number], []).append(number)
-        ends.setdefault(last[number], []).append(number)
-    memory = _Memory()
+    groups = list(dict.fromkeys(together.get(number, (number,)) for number in first))
+    lives = [
+        _Life(group, first[group[0]], max(last[n] for n in group), sum(line_bytes(plan, n) for n in group))
+        for group in groups
+    ]
+    end = _place_large([life for life in lives if life.nbytes >= _LARGE])
+    end = _place_small([life for life in lives if life.nbytes < _LARGE], len(plan.rows), end)
     offsets: dict[int, int] = {}
-    total = 0
-    for turn in range(len(plan.rows)):
-        for number in begins.get(turn, ()):
-            if number in offsets:
-                continue
-            group = together.get(number, (number,))
-            at = memory.take(sum(line_bytes(plan, member) for member in group))
-            for member in group:
-                offsets[member] = at
-                at += line_bytes(plan, member)
-                total += line_bytes(plan, member)
-        for number in ends.get(turn, ()):
-            memory.give(offsets[number], line_bytes(plan, number))
-    return Layout(offsets, memory.end, total)
+    for life in lives:
+        at = life.offset
+        for number in life.group:
+            offsets[number] = at
+            at += line_bytes(plan, number)
+    return Layout(offsets, end, sum(life.nbytes for life in lives))
+
+
+@dataclass(eq=False)
+class _Life:
+    """Buffers that lie side by side, the rows during which they are needed, and their place."""
+
+    group: tuple[int, ...]
+    first: int
+    last: int
+    nbytes: int
+    offset: int = 0
+
+
+def _place_large(lives: list[_Life]) -> int:
+    """The largest first, each in the lowest gap between those that live at the same time. Returns the end."""
+    placed: list[_Life] = []
+    for life in sorted(lives, key=lambda life: -life.nbytes):
+        at = 0
+        for other in placed:  # in the order of their places
+            if other.first <= life.last and life.first <= other.last:
+                if at + life.nbytes <= other.offset:
+                    break
+                at = max(at, other.offset + other.nbytes)
+        life.offset = at
+        insort(placed, life, key=lambda life: life.offset)
+    return max((life.offset + life.nbytes for life in placed), default=0)
+
+
+def _place_small(lives: list[_Life], turns: int, begin: int) -> int:
+    """In the order of rows: each in the smallest free stretch that is large enough. Returns the end."""
+    begins: dict[int, list[_Life]] = {}
+    ends: dict[int, list[_Life]] = {}
+    for life in lives:
+        begins.setdefault(life.first, []).append(life)
+        ends.setdefault(life.last, []).append(life)
+    memory = _Memory(begin)
+    for turn in range(turns):
+        for life in begins.get(turn, ()):
+            life.offset = memory.take(life.nbytes)
+        for life in ends.get(turn, ()):
+            memory.give(life.offset, life.nbytes)
+    return memory.end
 
 
 def line_bytes(plan: Plan, number: int) -> int:
@@ -68,8 +105,8 @@ def line_bytes(plan: Plan, number: int) -> int:
 class _Memory:
     """Free stretches of an arena that grows at its end."""
 
-    def __init__(self) -> None:
-        self.end = 0
+    def __init__(self, begin: int) -> None:
+        self.end = begin
         self.free: list[tuple[int, int]] = []  # (begin, length), in order
 
     def take(self, length: int) -> int:

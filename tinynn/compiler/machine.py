@@ -10,7 +10,6 @@ Memory is of three kinds::
 
 from __future__ import annotations
 
-import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,9 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinynn import autodiff, graph
+from tinynn.compiler.homes import aligned_empty, aligned_zeros, is_home, move_home, side_by_side
 from tinynn.compiler.layout import LINE, lay_out, line_bytes
 from tinynn.compiler.plan import Buffer, Plan, make_plan
 from tinynn.compiler.program import Program, Register, mapped
+from tinynn.compiler.report import MemoryReport, eager_peak
 from tinynn.compiler.rows import Call
 from tinynn.compiler.views import View
 from tinynn.compiler.work import Known, Operand
@@ -59,12 +60,13 @@ class Machine(ABC):
     """
 
     binds = False  # whether large arguments are read where they lie, and large results written to fresh memory
+    splits = False  # whether large batches are gone through in parts that fit into a cache
     source = ""
     where = "a compiled step"  # for messages about what it has written in place
 
     def __init__(self, program: Program) -> None:
         self.program = program
-        self.plan: Plan = make_plan(program)
+        self.plan: Plan = make_plan(program, self.splits)
         self.layout = lay_out(self.plan)
         self.arena = aligned_zeros(self.layout.nbytes + LINE)
         self.memory: dict[int, Array] = {}  # buffer -> its memory as a flat array, padding included
@@ -160,11 +162,11 @@ class Machine(ABC):
         tensors = {b.number: b.value for b in self._states}
         for group in self.plan.neighbours:
             members = [tensors[number] for number in group if number in tensors]
-            if members and not _side_by_side(members):
-                _move_home(members)
+            if members and not side_by_side(members):
+                move_home(members)
         for buffer in self._states:
-            if not _is_home(buffer.value.array):
-                _move_home([buffer.value])
+            if not is_home(buffer.value.array):
+                move_home([buffer.value])
             array = buffer.value.array
             block = array.base
             start = array.ctypes.data - block.ctypes.data
@@ -347,7 +349,7 @@ class Machine(ABC):
     def _value(self, operand: Operand) -> Any:
         if isinstance(operand, Known):
             return np.array(operand.array)[()]
-        if operand.base in self._external:
+        if operand.base in self._external and operand.base in self.layout.offsets:
             return self.view(operand)  # memory of its own
         return np.array(self.view(operand))[()]
 
@@ -361,69 +363,17 @@ class Machine(ABC):
             target[...] = value
 
     @property
-    def memory_bytes(self) -> dict[str, int]:
-        """Bytes by kind: the arena, what it would take without reuse, the fixed part, and the states."""
-        states = sum(line_bytes(self.plan, b.number) for b in self._states)
-        return {
-            "arena": self.layout.nbytes,
-            "arena_without_reuse": self.layout.without_reuse,
-            "fixed": self.fixed.nbytes,
-            "state": states,
-        }
+    def memory_report(self) -> MemoryReport:
+        """Bytes by kind, and what the recorded instructions would take."""
+        return MemoryReport(
+            arena=self.layout.nbytes,
+            without_reuse=self.layout.without_reuse,
+            fixed=self.fixed.nbytes,
+            state=sum(line_bytes(self.plan, b.number) for b in self._states),
+            eager_peak=eager_peak(self.program),
+        )
 
 
 def _reads_in_place(buffer: Buffer) -> bool:
     """Pairs of cache lines, so that reading whole vectors (of float32, from int64) does not go beyond the array."""
     return buffer.nbytes >= _LARGE and buffer.nbytes % (2 * LINE) == 0
-
-
-# ---------------------------------------------------------------------------------------------------- homes
-
-_homes: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
-
-
-def aligned_empty(nbytes: int) -> Array:
-    """Uninitialised bytes, from a multiple of 64 on."""
-    raw = np.empty(nbytes + LINE, np.uint8)
-    first = -raw.ctypes.data % LINE
-    return raw[first : first + nbytes]
-
-
-def aligned_zeros(nbytes: int) -> Array:
-    """Zeros in bytes, from a multiple of 64 on."""
-    raw = np.zeros(nbytes + LINE, np.uint8)
-    first = -raw.ctypes.data % LINE
-    return raw[first : first + nbytes]
-
-
-def _is_home(array: Any) -> bool:
-    base = getattr(array, "base", None)
-    return isinstance(base, np.ndarray) and _homes.get(id(base)) is base and array.flags.c_contiguous
-
-
-def _lines(array: Array) -> int:
-    return -(-max(array.nbytes, 1) // LINE) * LINE
-
-
-def _side_by_side(tensors: Sequence[Tensor]) -> bool:
-    arrays = [tensor.array for tensor in tensors]
-    if not all(map(_is_home, arrays)):
-        return False
-    starts = [array.ctypes.data for array in arrays]
-    return all(
-        array.base is arrays[0].base and start + _lines(array) == following
-        for array, start, following in zip(arrays, starts, starts[1:], strict=False)
-    )
-
-
-def _move_home(tensors: Sequence[Tensor]) -> None:
-    """Give the tensors memory side by side; their values stay."""
-    arrays = [tensor.array for tensor in tensors]
-    raw = np.zeros(sum(map(_lines, arrays)) + 2 * LINE, np.uint8)
-    _homes[id(raw)] = raw
-    at = -raw.ctypes.data % LINE
-    for tensor, array in zip(tensors, arrays, strict=True):
-        home = np.ndarray(array.shape, array.dtype, raw, at)
-        home[...] = array
-        tensor.array = home
-        at += _lines(array)

@@ -90,10 +90,11 @@ class _Stacks:
         order = [*batch, *rows, *columns]
         natural = tuple(sizes[letter] for letter in order)
         out = self.out if order == list(lo) else self.sorter.new(natural, self.dtype)
-        if not batch:
-            made = self._product(out, stacked_a, stacked_b, (m, n))
-        else:
+        made: Product | View | None
+        if batch:
             made = self._batched(out, stacked_a, stacked_b)
+        else:
+            made = self._product(out, stacked_a, stacked_b, (m, n))
         if made is None or out == self.out:
             return made
         if isinstance(made, Product):

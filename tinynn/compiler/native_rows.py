@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from tinynn.compiler.rows import Call
 from tinynn.compiler.views import View
+from tinynn.kernels.kernel_sources import kernel_of_module
 from tinynn.ops.indexing import _ARRAY, Gather, Scatter
 from tinynn.ops.neural import Keep
 
@@ -25,15 +25,15 @@ class NativeRow:
 
     Attributes
     ----------
-    kernel : with ``.address``, ``.name`` and ``.source``
+    kernel : `SourceKernel`
     cost : operations, roughly, as far as threads can share them
     """
 
     cost = 0.0
 
-    def __init__(self, row: Call, function: Any) -> None:
+    def __init__(self, row: Call, name: str) -> None:
         self.row = row
-        self.kernel = _Kernel(function)
+        self.kernel = kernel_of_module("tinynn.kernels.picks", name)
 
     def words(self, machine: NumbaMachine) -> list[int]:
         """The words of the table."""
@@ -42,15 +42,6 @@ class NativeRow:
     def parts(self, machine: NumbaMachine, count: int) -> list[list[int]]:
         """The row cut into rows for several threads."""
         return [self.words(machine)]
-
-
-class _Kernel:
-    def __init__(self, function: Any) -> None:
-        self.function, self.address, self.name = function, int(function.address), function.__name__
-
-    @property
-    def source(self) -> str:
-        return inspect.getsource(self.function.__wrapped__)
 
 
 def native_row(row: Call, machine: NumbaMachine) -> NativeRow | None:
@@ -67,9 +58,7 @@ class _Mask(NativeRow):
     """A dropout mask."""
 
     def __init__(self, row: Call) -> None:
-        from tinynn.kernels.picks import keep_mask
-
-        super().__init__(row, keep_mask)
+        super().__init__(row, "keep_mask")
         op: Any = row.work.op if row.work is not None else None
         self.limit = math.floor(op.p * 2.0**32)
         self.blocks = -(-row.outputs[0].size // 4)
@@ -89,11 +78,11 @@ class _Mask(NativeRow):
 
 def _picks(row: Call, op: Gather | Scatter, machine: NumbaMachine) -> NativeRow | None:
     """Picks along one axis by an array of int64."""
-    from tinynn.kernels.picks import GATHER, SCATTER
-
     axis = len(op.pattern) - 1
     dtype = machine.plan.buffers[row.outputs[0].base].dtype.name
-    if dtype not in GATHER or op.pattern[-1] is not _ARRAY or any(part != slice(None) for part in op.pattern[:-1]):
+    if dtype not in ("float64", "float32"):
+        return None
+    if op.pattern[-1] is not _ARRAY or any(part != slice(None) for part in op.pattern[:-1]):
         return None
     operands = _Operands(row)
     index = operands.views[1]
@@ -105,7 +94,7 @@ def _picks(row: Call, op: Gather | Scatter, machine: NumbaMachine) -> NativeRow 
     if x is None:
         return None
     sizes = (math.prod(whole[:axis]), index.size, math.prod(whole[axis + 1 :]), whole[axis])
-    return _Pick(row, (GATHER if isinstance(op, Gather) else SCATTER)[dtype], operands, x, sizes)
+    return _Pick(row, f"{'gather' if isinstance(op, Gather) else 'scatter'}_{dtype}", operands, x, sizes)
 
 
 class _Operands:
@@ -117,8 +106,8 @@ class _Operands:
         self.views: list[View] = []
         for i in range(2):
             if i in row.known:
-                self.arrays[~i] = np.ascontiguousarray(row.known[i])
-                self.views.append(View.whole(~i, np.shape(row.known[i])))
+                self.arrays[~i] = np.array(row.known[i], order="C")
+                self.views.append(View.whole(~i, self.arrays[~i].shape))
             else:
                 self.views.append(next(given))
 
@@ -134,8 +123,8 @@ class _Operands:
 
 
 class _Pick(NativeRow):
-    def __init__(self, row: Call, function: Any, operands: _Operands, x: View, sizes: tuple[int, ...]) -> None:
-        super().__init__(row, function)
+    def __init__(self, row: Call, name: str, operands: _Operands, x: View, sizes: tuple[int, ...]) -> None:
+        super().__init__(row, name)
         self.operands, self.x, self.sizes = operands, x, sizes
 
     def words(self, machine: NumbaMachine) -> list[int]:

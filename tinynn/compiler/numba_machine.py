@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 
 from tinynn.kernels import driver
+from tinynn.compiler.homes import aligned_zeros
+from tinynn.compiler.interpret import run_row
 from tinynn.compiler.machine import LINE, Array, Machine
 from tinynn.compiler.native_rows import NativeRow, native_row
 from tinynn.compiler.record import Program
@@ -46,16 +48,23 @@ class NumbaMachine(Machine):
     """
 
     binds = True
+    splits = True
 
     def __init__(self, program: Program) -> None:
         self._prepared: dict[int, Prepared | None] = {}
+        self._scratch: dict[int, Array] = {}
         super().__init__(program)
 
     @property
     def source(self) -> str:  # type: ignore[override]
-        """The printed kernels, each once."""
-        kernels = {each.kernel.name: each.kernel.source for each in self._prepared.values() if each is not None}
-        return "\n\n".join(kernels.values())
+        """The printed kernels, each once, under the rows that they do, with their operations and the user's lines."""
+        uses: dict[str, list[str]] = {}
+        for number, row in enumerate(self.plan.rows):  # the first part of a batch stands for all
+            prepared = self._prepared.get(id(row))
+            if prepared is not None and row.part[0] == 0:
+                line = next((line for _, line in row.origins if line), "")
+                uses.setdefault(prepared.kernel.source, []).append(f"# row {number}: {row.title}  {line}".rstrip())
+        return "\n\n".join("\n".join([*lines, source]) for source, lines in uses.items())
 
     def _link(self) -> None:
         self._stretches: list[Callable[[], None]] = []
@@ -64,7 +73,7 @@ class NumbaMachine(Machine):
         self._operands: dict[int, list[tuple[list[Any], int, View]]] = {}  # and operands of calls that do
         stretch: list[Row] = []
         for row in self.plan.rows:
-            if isinstance(row, Call) and self._prepared_for(row) is None:
+            if self._prepared_for(row) is None:
                 self._close(stretch)
                 self._stretches.append(self._caller(row))
             elif self._worth_threads(row):
@@ -82,8 +91,7 @@ class NumbaMachine(Machine):
             table = self._as_table([(row, each.words(self)) for row, each in prepared if each is not None])
             if not self._stretches:
                 self._table = table
-            run = driver.run_once if self._is_short() else driver.run_once_unlocked
-            self._stretches.append(partial(run, table))
+            self._stretches.append(driver.stepping(table, unlocked=not self._is_short()))
             rows.clear()
 
     def _as_table(self, rows: list[tuple[Row, list[int]]]) -> Array:
@@ -103,13 +111,13 @@ class NumbaMachine(Machine):
                         self._places.setdefault(number, []).append((table, index, words[index] - first))
         return table
 
-    def _caller(self, row: Call) -> Callable[[], None]:
+    def _caller(self, row: Row) -> Callable[[], None]:
         inputs, outputs = [self.view(v) for v in row.inputs], [self.view(v) for v in row.outputs]
         for views, arrays in ((row.inputs, inputs), (row.outputs, outputs)):
             for k, view in enumerate(views):
                 if view.base in self._external:
                     self._operands.setdefault(view.base, []).append((arrays, k, view))
-        return partial(self.call, row, inputs, outputs)
+        return partial(run_row, self, row, inputs, outputs)
 
     def bind(self, number: int, flat: Array) -> None:
         """Let an external buffer (a large argument or result) lie in other memory."""
@@ -135,10 +143,11 @@ class NumbaMachine(Machine):
         prepared = self._prepared_for(row)
         assert isinstance(prepared, (_LoopRow, NativeRow))
         tables = [self._as_table([(row, words)]) for words in prepared.parts(self, _threads())]
+        first, *others = [driver.stepping(table, unlocked=True) for table in tables]
 
         def run() -> None:
-            waiting = [pool(len(tables)).submit(driver.run_once_unlocked, table) for table in tables[1:]]
-            driver.run_once_unlocked(tables[0])
+            waiting = [pool(len(tables)).submit(other) for other in others]
+            first()
             for future in waiting:
                 future.result()
 
@@ -211,11 +220,20 @@ class NumbaMachine(Machine):
 
     def _prepare(self, row: Row) -> Prepared | None:
         if isinstance(row, Loop):
-            return _LoopRow(row, self)
+            try:
+                return _LoopRow(row, self)
+            except NotImplementedError:  # too many axes, say: NumPy runs it, between two stretches
+                return None
         if isinstance(row, Call):
             return native_row(row, self)
         assert isinstance(row, Multiply)
-        return _ProductRow(row)
+        return _ProductRow(row, self)
+
+    def scratch(self, nbytes: int) -> Array:
+        """Memory for a row while it runs. Rows run one after the other, so they share it, and it stays in cache."""
+        if nbytes not in self._scratch:
+            self._scratch[nbytes] = aligned_zeros(nbytes + LINE)
+        return self._scratch[nbytes]
 
     def address(self, view: View) -> int:
         """Where a view begins."""
@@ -299,14 +317,14 @@ def _kind(dtype: str, computed: str) -> str:
 class _ProductRow:
     """A matrix product, and its kernel."""
 
-    def __init__(self, row: Multiply) -> None:
+    def __init__(self, row: Multiply, machine: NumbaMachine) -> None:
         self.row = row
         a, b = row.inputs[:2]
         m, n, k = row.sizes
         self.kernel: CompiledProduct = choose_product(
             row.dtype, m, n, k, a.strides, b.strides, row.has_bias, row.has_times, len(row.outputs) > 1
         )
-        self.scratch = np.zeros(self.kernel.scratch_bytes + LINE, np.uint8)
+        self.scratch = machine.scratch(self.kernel.scratch_bytes)
 
     def words(self, machine: NumbaMachine) -> list[int]:
         row = self.row
@@ -319,7 +337,7 @@ class _ProductRow:
             (machine.address(b), *b.strides),
             machine.address(row.bias) if row.bias is not None else 0,
             (machine.address(out), out.strides[0]),
-            self.scratch.ctypes.data + -self.scratch.ctypes.data % LINE,
+            self.scratch.ctypes.data,
             (machine.address(row.times), row.times.strides[0]) if row.times is not None else (0, 0),
             machine.address(sums[0]) if sums else 0,
         )  # fmt: skip
@@ -358,12 +376,12 @@ def joined_axes(space: tuple[int, ...], strides: list[tuple[int, ...]]) -> tuple
 
 
 def _ends_with_buffer(view: View, machine: NumbaMachine) -> bool:
-    """Whether what lies behind a flat operand, up to the next whole vector, belongs to nobody else."""
+    """Whether a flat operand is whole vectors, or what lies behind it up to there belongs to nobody else."""
     flat = machine.memory[view.base]
     size = math.prod(view.shape)
-    if view.offset or (view.shape and view.strides != contiguous_strides(view.shape)):
+    if view.shape and view.strides != contiguous_strides(view.shape):
         return False
-    return size >= flat.size - (LINE // flat.itemsize - 1)
+    return size % (LINE // 4) == 0 or view.offset + size >= flat.size - (LINE // flat.itemsize - 1)
 
 
 __all__ = ["Array", "NumbaMachine", "Symbol", "joined_axes"]

@@ -17,16 +17,19 @@ import numpy as np
 from tinynn.compiler import fuse, rows
 from tinynn.compiler.absorb import absorb_into_products
 from tinynn.compiler.expand import expand
+from tinynn.compiler.join import join_reductions
 from tinynn.compiler.program import Program, Register
 from tinynn.compiler.rows import Call, Loop, Multiply, Row
-from tinynn.compiler.shorten import in_canonical_order, recompute_cheap_values, side_by_side
+from tinynn.compiler.shorten import in_canonical_order, recompute_cheap_values, side_by_side, update_early
 from tinynn.compiler.sort import COPIED
+from tinynn.compiler.split import split_batches
 from tinynn.compiler.tidy import tidy
 from tinynn.compiler.views import Shape, View
 from tinynn.compiler.work import Call as CallWork
 from tinynn.compiler.work import Known, Map, Operand, Pieces, Product, Reduction, Tidied
 from tinynn.kernels.symbols import Symbol
 from tinynn.tensor import Tensor
+
 
 @dataclass(eq=False)
 class Buffer:
@@ -51,7 +54,7 @@ class Buffer:
         return self.size * self.dtype.itemsize
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Plan:
     """A program's table.
 
@@ -71,15 +74,15 @@ class Plan:
     results: dict[int, Operand]
     assigned: list[tuple[Tensor, int]] = field(default_factory=list)
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         from tinynn.compiler.table import as_table
 
         return as_table(self)
 
 
-def make_plan(program: Program) -> Plan:
-    """Plan a program."""
-    return _Planner(program).plan()
+def make_plan(program: Program, splits: bool = False) -> Plan:
+    """Plan a program; ``splits``: large batches are gone through in parts."""
+    return _Planner(program).plan(splits)
 
 
 class _Planner:
@@ -134,7 +137,7 @@ class _Planner:
 
     # --------------------------------------------------------------------------------------------------- rows
 
-    def plan(self) -> Plan:
+    def plan(self, splits: bool) -> Plan:
         groups = fuse.fuse(self.tidied.work)
         read_by: dict[int, set[int]] = {}
         for number, group in enumerate(groups):
@@ -153,7 +156,11 @@ class _Planner:
             if isinstance(row, Loop):
                 in_canonical_order(row)
         absorb_into_products(self.rows, self.buffers, self._pinned(results))
+        join_reductions(self.rows, self.buffers, self._pinned(results))
+        if splits:
+            split_batches(self.rows, self.buffers, self.new, self._pinned(results))
         neighbours = side_by_side(self.rows, self.buffers, self._pinned(results))
+        update_early(self.rows, self.buffers, neighbours)
         return Plan(self.program, self.rows, self.buffers, neighbours, results, assigned)
 
     def _pinned(self, results: dict[int, Operand]) -> set[int]:
@@ -183,7 +190,7 @@ class _Planner:
         if work.fill is not None:
             filled = View.whole(work.out, work.shape).squeezed()
             loop = Loop([], [], [(work.name, work.made_at)], space=filled.shape, dtype=_loop_dtype(dtype))
-            value = bool(work.fill) if dtype == bool else float(work.fill)
+            value = bool(work.fill) if dtype.kind == "b" else float(work.fill)
             self._store(loop, filled, Symbol.constant(value))
             yield loop
         for x, place in zip(work.inputs, work.places, strict=True):
@@ -208,7 +215,7 @@ class _Planner:
             walked = fuse.over(x, item)
             if walked not in variables:
                 name = f"a{len(variables)}"
-                variables[walked] = Symbol.variable(name, self.dtype_of(walked) == bool)
+                variables[walked] = Symbol.variable(name, self.dtype_of(walked).kind == "b")
                 loop.inputs.append(walked)
                 loop.names.append(name)
             return variables[walked]
@@ -246,7 +253,7 @@ class _Planner:
             work = CallWork(rows.SAME, (source,), (target.base,), name, made_at)
             return Call([source], [target], [(name, made_at)], work=work)
         loop = Loop([walked], [], [(name, made_at)], space=walked.shape, dtype=_loop_dtype(dtype), names=["a0"])
-        self._store(loop, out, Symbol.variable("a0", dtype == bool))
+        self._store(loop, out, Symbol.variable("a0", dtype.kind == "b"))
         return loop
 
     # ------------------------------------------------------------------------------------------- assignments
@@ -269,11 +276,11 @@ class _Planner:
             if source == View.whole(state, self.buffers[state].shape):
                 continue
             if not self._in_place(source, state, results):
-                copies.append((source, state))
+                copies.append((register, state))
         # old values that are returned, or that go to another tensor, are put aside before anything is written over
         sources = []
-        for source, state in copies:
-            view = self.placed(source, self.buffers[state].dtype)
+        for register, state in copies:  # their operands may have been moved since
+            view = self.placed(operands[register], self.buffers[state].dtype)
             if self.buffers[view.base].kind != "inner":
                 view = self.copy(view, "keep")
             elif view.shape != self.buffers[state].shape:
@@ -298,6 +305,10 @@ class _Planner:
                 self.maker[view.base] = number
             for view in row.inputs:
                 self.readers.setdefault(view.base, []).append(number)
+        self.taken: dict[int, list[int]] = {}  # buffer -> the registers of values in it that are assigned
+        for _, register in self.assignments:
+            if isinstance(x := self.tidied.operands[register], View):
+                self.taken.setdefault(x.base, []).append(register)
         self.new_values: set[int] = set()  # states that hold their new values as soon as these are computed
 
     def _in_place(self, source: Operand, state: int, results: dict[int, Operand]) -> bool:
@@ -309,8 +320,7 @@ class _Planner:
             return False
         if self.buffers[source.base].dtype != buffer.dtype:
             return False
-        sources = (self.tidied.operands[register] for _, register in self.assignments)
-        if any(isinstance(x, View) and x.base == state for x in (*results.values(), *sources)):
+        if state in self.taken or any(isinstance(x, View) and x.base == state for x in results.values()):
             return False  # the old value is returned, or goes to another tensor
         maker = self.maker[source.base]
         row = self.rows[maker]
@@ -328,10 +338,11 @@ class _Planner:
         for register, operand in results.items():
             if isinstance(operand, View) and operand.base == source.base:
                 results[register] = View(state, operand.shape, operand.strides, operand.offset)
-        for _, register in self.assignments:
+        self.taken[state] = self.taken.pop(source.base)
+        for register in self.taken[state]:
             operand = self.tidied.operands[register]
-            if isinstance(operand, View) and operand.base == source.base:
-                self.tidied.operands[register] = View(state, operand.shape, operand.strides, operand.offset)
+            assert isinstance(operand, View)
+            self.tidied.operands[register] = View(state, operand.shape, operand.strides, operand.offset)
         del self.buffers[source.base]
         self.new_values.add(state)
         return True
@@ -339,7 +350,7 @@ class _Planner:
 
 def _loop_dtype(dtype: np.dtype[Any]) -> str:
     """The dtype of a loop that copies elements of a dtype."""
-    return "float64" if dtype == bool else dtype.name
+    return "float64" if dtype.kind == "b" else dtype.name
 
 
 def _held_by_nobody_else(state: dict[int, Tensor]) -> dict[int, Tensor]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -60,13 +62,17 @@ class Sorter:
             for register, value in zip(instruction.outputs, (values, *derived), strict=True):
                 self.operands[register] = known(value)
             return
-        view = _as_view(op, inputs) or self._as_map(instruction, inputs) or self._as_pieces(instruction, inputs)
-        view = view or self._as_reduction(instruction, inputs)
-        view = view or as_products(self, instruction, inputs)
-        if isinstance(view, (View, Known)):
-            self.operands[out] = view
-        else:
-            self.work.append(view or self._as_call(instruction, inputs))
+        made: Operand | Work | None = _as_view(op, inputs)
+        kinds: tuple[Callable[..., Operand | Work | None], ...] = (
+            self._as_map, self._as_pieces, self._as_reduction, partial(as_products, self), self._as_call
+        )  # fmt: skip
+        for kind in kinds:
+            if made is None:
+                made = kind(instruction, inputs)
+        if isinstance(made, (View, Known)):
+            self.operands[out] = made
+        elif made is not None:
+            self.work.append(made)
 
     def _as_call(self, instruction: Instruction, inputs: list[Operand]) -> Call:
         op = instruction.op
@@ -109,20 +115,20 @@ class Sorter:
 
         def formula(*symbols: Symbol) -> Symbol:
             if isinstance(op, (Cast, Truncate)):
-                return symbols[0] + 0.0 if symbols[0].is_bool and dtype != bool else symbols[0]
+                return symbols[0] + 0.0 if symbols[0].is_bool and dtype.kind != "b" else symbols[0]
             return op.forward(symbolic, *symbols)
 
         try:
             traced = formula(*[_symbol(x, f"x{i}", self.types) for i, x in enumerate(inputs)])
         except (AttributeError, TypeError):
             return None  # the formula asks for something that symbols cannot do
-        if not isinstance(traced, Symbol) or traced.is_bool != (dtype == bool):
+        if not isinstance(traced, Symbol) or traced.is_bool != (dtype.kind == "b"):
             return None
         if computed == "int64" and not all(_is_whole(node) for node in in_order([traced])):
             return None
-        if traced.function == "variable" and isinstance(x := inputs[int(str(traced.value)[1:])], View):
-            if self.types[x.base][1] == dtype:
-                return x.broadcast(shape)
+        same = inputs[int(str(traced.value)[1:])] if traced.function == "variable" else None
+        if isinstance(same, View) and self.types[same.base][1] == dtype:
+            return same.broadcast(shape)
         if traced.is_constant:
             return known(np.broadcast_to(np.asarray(traced.value, dtype), shape))
         return Map(out, shape, computed, tuple(inputs), formula, type(op).__name__, instruction.made_at)
@@ -236,7 +242,7 @@ def _cut(view: View, axis: int, start: int, stop: int) -> View:
 def _symbol(x: Operand, name: str, types: dict[int, tuple[Shape, np.dtype[Any]]]) -> Symbol:
     if isinstance(x, Known):
         return Symbol.variable(name, _dtype(x) == "bool") if x.number is None else Symbol.constant(x.number)
-    return Symbol.variable(name, types[x.base][1] == bool)
+    return Symbol.variable(name, types[x.base][1].kind == "b")
 
 
 def _dtype(x: Known) -> str:

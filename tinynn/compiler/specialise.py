@@ -69,7 +69,7 @@ class ProgramMachine:
         return str(self.program)
 
     @property
-    def memory(self) -> str:
+    def memory_report(self) -> str:
         return "not planned: every array is allocated when it is computed"
 
 
@@ -77,8 +77,10 @@ def machine_for(program: Program, kind: str) -> Any:
     """The machine of a kind: "auto", "numba", "numpy" or "cupy"."""
     if kind == "program":
         return ProgramMachine(program)
+    if kind == "auto" and any(tensor.device != "cpu" for tensor in program.state.values()):
+        kind = "cupy"
     if kind == "cupy":
-        from tinynn.compiler.cuda_machine import CudaMachine  # type: ignore[import-not-found]
+        from tinynn.compiler.cuda_machine import CudaMachine
 
         return CudaMachine(program)
     if kind == "numba" or (kind == "auto" and select.backend() != "numpy" and find_spec("numba") is not None):
@@ -173,8 +175,8 @@ class Specialisation:
         after = Look(function, arguments.objects)
         if change := difference(self.look.marks, after.marks):
             raise TraceError(
-                f"{_name(function)} cannot be compiled: it changes what it depends on while it runs ({change}). Compiled "
-                "calls run no Python, so that this would happen no more. Return the value, and change things outside."
+                f"{_name(function)} cannot be compiled: it changes what it depends on while it runs ({change}). "
+                "Compiled calls run no Python, so that this would happen no more. Return the value, and change things outside."
             )
 
     def _verify(self, program: Program, before: State, result: Any, arguments: Arguments, kind: str) -> None:

@@ -100,6 +100,8 @@ def mismatch(
                 first = next((state[name] for name in ("exp_avg", "square_avg") if name in state), None)
                 if first is not None:
                     noisy[id(p)] = first
+                    if "momentum_buffer" in state:  # of what was divided
+                        noisy[id(state["momentum_buffer"])] = first
     kept = eager.own
     scales: dict[str, float] = {}
     for t in kept:
@@ -109,7 +111,7 @@ def mismatch(
         if gradient is not None:
             scales["gradient"] = max(scales.get("gradient", 0.0), _largest(gradient))
     # a bias that begins at zero and has no gradient but rounding errors is nothing beside the other parameters
-    least = 1e-4 * max((_largest(wanted[id(t)][0]) for t in kept if t.dtype.kind == "f"), default=0.0)
+    least = 1e-3 * max((_largest(wanted[id(t)][0]) for t in kept if t.dtype.kind == "f"), default=0.0)
     for t in kept:
         (a, a_gradient), (b, b_gradient) = wanted[id(t)], got.get(id(t), (None, None))
         name = names.get(id(t)) or f"{kinds[id(t)]} of the optimizer" if id(t) in kinds else names.get(id(t), "")
@@ -117,8 +119,8 @@ def mismatch(
         unsure = None
         if id(t) in noisy:
             moment = np.abs(convert.to_host(wanted[id(noisy[id(t)])][0]))
-            limit = TOLERANCE.get(a.dtype.name, 0.0) * scales[kinds[id(noisy[id(t)])]]
-            unsure = moment <= (limit if kinds[id(noisy[id(t)])] == "exp_avg" else limit**2)
+            kind, limit = kinds[id(noisy[id(t)])], TOLERANCE.get(a.dtype.name, 0.0)
+            unsure = moment <= scales[kind] * (limit if kind == "exp_avg" else limit**2)
         if text := _differs(name, a, b, scales.get(kinds.get(id(t), ""), least), unsure):
             return text
         if (a_gradient is None) != (b_gradient is None):

@@ -200,7 +200,7 @@ class CompiledFunction:
 
     @property
     def memory(self) -> Any:
-        return self._of_latest("memory")
+        return self._of_latest("memory_report")
 
     def explain(self) -> str:
         """What was compiled, for which arguments, and why anew: one line per program."""

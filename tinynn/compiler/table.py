@@ -1,4 +1,7 @@
-"""A plan as text: one line per row, with its operation, shapes, bytes, flops, and the user's line."""
+"""A plan as text: one line per row, with its operation, shapes, bytes, flops, and the user's line.
+
+Of rows that go through a batch in parts, those of the first part stand for all.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,8 @@ def as_table(plan: Plan) -> str:
     header = ("row", "work", "shape", "reads", "writes", "bytes", "flops", "operations", "made at")
     lines: list[Sequence[str]] = [header]
     for number, row in enumerate(plan.rows):
+        if row.part[0] > 0:
+            continue
         lines.append(
             (
                 str(number),
@@ -45,10 +50,11 @@ def as_table(plan: Plan) -> str:
 
 
 def _kind(row: Row) -> str:
+    parts = f" x {row.part[1]}" if row.part[1] > 1 else ""
     if isinstance(row, Loop):
         kinds = sorted({kind for kind in row.reductions if kind})
-        return "loop" + (" " + ", ".join(kinds) if kinds else "")
-    return "product" if isinstance(row, Multiply) else "call"
+        return "loop" + (" " + ", ".join(kinds) if kinds else "") + parts
+    return ("product" if isinstance(row, Multiply) else "call") + parts
 
 
 def _shape(row: Row) -> str:

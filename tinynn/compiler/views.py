@@ -88,11 +88,24 @@ class View:
             raise ValueError(f"a view of shape {self.shape} cannot be reshaped to {shape}")
         if self.size == 0 or self.is_contiguous():
             return View(self.base, shape, contiguous_strides(shape), self.offset)
-        old = self.squeezed()
-        if tuple(n for n in shape if n != 1) != old.shape:
-            return None
-        strides = iter(old.strides)
-        return View(self.base, shape, tuple(next(strides) if n != 1 else 1 for n in shape), self.offset)
+        runs: list[tuple[int, int]] = []  # (length, step) of axes that go on as if they were one
+        for n, stride in zip(self.shape, self.strides, strict=True):
+            if n == 1:
+                continue
+            if runs and runs[-1][1] == n * stride:
+                runs[-1] = runs[-1][0] * n, stride
+            else:
+                runs.append((n, stride))
+        strides: list[int] = []
+        left, step = 1, 0  # of the current run, from behind
+        for n in reversed(shape):
+            if n != 1 and left == 1:
+                left, step = runs.pop()
+            if left % n:
+                return None
+            strides.append(step if n != 1 else 1)
+            left, step = left // n, step * n
+        return View(self.base, shape, tuple(reversed(strides)), self.offset)
 
     def sliced(self, index: tuple[Any, ...]) -> View | None:
         """``x[index]`` for numbers, slices, None and an ellipsis; None (the answer) for what is no view."""

@@ -77,7 +77,7 @@ class Product:
 
 @dataclass(eq=False)
 class Pieces:
-    """Copies of the inputs at their ``places`` in ``out``, which is ``fill`` elsewhere (None: there is no elsewhere)."""
+    """Copies of the inputs at their ``places`` in ``out``, which is ``fill`` elsewhere (None: no elsewhere)."""
 
     out: int
     shape: Shape
@@ -120,7 +120,7 @@ def known(value: Any) -> Known:
     if isinstance(value, (bool, int, float)):
         return Known(value, value)
     if isinstance(value, (np.ndarray, np.generic)) and value.size and value.dtype.kind in "fb":
-        first = np.asarray(value).reshape(-1)[0] if value.size == 1 else value[(0,) * value.ndim]
+        first = np.asarray(value)[(0,) * value.ndim]
         # NaN differs from itself, and stays an array; so does -0.0, which equals 0.0 and is not the same
         if (value == first).all() and not (first == 0 and np.signbit(value).any()):
             return Known(value, first.item())

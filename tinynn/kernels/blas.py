@@ -7,18 +7,17 @@ the name stands for.
 
 from __future__ import annotations
 
+import ctypes
 import functools
 from typing import Any
 
 import llvmlite.binding
 from llvmlite import ir
-from numba import types
-from numba.core import cgutils
-from numba.extending import get_cython_function_address, intrinsic
 
-from tinynn.kernels.tiles import I32, Words, number, steps
+from tinynn.kernels.llvm_vectors import I32, declared, number, steps
+from tinynn.kernels.tiles import Words
 
-__all__ = ["expressible", "gemm", "link"]
+__all__ = ["emit_gemm", "expressible", "link"]
 
 BYTE = ir.IntType(8)
 FUNCTIONS = {"float32": "sgemm", "float64": "dgemm"}
@@ -27,8 +26,14 @@ FUNCTIONS = {"float32": "sgemm", "float64": "dgemm"}
 @functools.cache
 def link(dtype: str) -> None:
     """Make the BLAS function for a dtype known to compiled code. To be called before such code is loaded."""
+    from scipy.linalg import cython_blas
+
     name = FUNCTIONS[dtype]
-    llvmlite.binding.add_symbol(f"tinynn_{name}", get_cython_function_address("scipy.linalg.cython_blas", name))
+    capsule = ctypes.py_object(cython_blas.__pyx_capi__[name])
+    signature, pointer = ctypes.pythonapi.PyCapsule_GetName, ctypes.pythonapi.PyCapsule_GetPointer
+    signature.restype, pointer.restype = ctypes.c_char_p, ctypes.c_void_p
+    address = pointer(capsule, ctypes.c_char_p(signature(capsule)))
+    llvmlite.binding.add_symbol(f"tinynn_{name}", address)
 
 
 def expressible(rows: int, columns: int, strides: tuple[int, ...]) -> bool:
@@ -44,18 +49,24 @@ def expressible(rows: int, columns: int, strides: tuple[int, ...]) -> bool:
     return (right == 1 and max(columns, 1) <= down <= most) or (down == 1 and max(rows, 1) <= right <= most)
 
 
-def _emit(builder: Any, row: Any, dtype: str) -> None:
-    """Write the call. BLAS stores matrices column by column, so it is asked for out.T = b.T @ a.T."""
+def emit_gemm(builder: Any, row: Any, dtype: str) -> None:
+    """Write the product of a row's operands, which must be `expressible`, as a call.
+
+    BLAS stores matrices column by column, so it is asked for out.T = b.T @ a.T.
+    """
     size = 8 if dtype == "float64" else 4
     real = ir.DoubleType() if size == 8 else ir.FloatType()
     w = Words(builder, row, size, swapped=False)
     has_bias = builder.icmp_signed("!=", w.bias, number(0))
     with builder.if_then(has_bias), steps(builder, w.m, 1) as i:  # rows start as the bias, and products are added
         target = builder.inttoptr(builder.add(w.out, builder.mul(i, w.out_row)), BYTE.as_pointer())
-        cgutils.raw_memcpy(builder, target, builder.inttoptr(w.bias, BYTE.as_pointer()), w.n, number(size))
+        bias, nbytes = builder.inttoptr(w.bias, BYTE.as_pointer()), builder.mul(w.n, number(size))
+        copy = builder.module.declare_intrinsic("llvm.memcpy", [target.type, bias.type, nbytes.type])
+        builder.call(copy, [target, bias, nbytes, ir.Constant(ir.IntType(1), 0)])
 
     def by_address(value: Any) -> Any:
-        place = cgutils.alloca_once(builder, value.type)
+        with builder.goto_entry_block():
+            place = builder.alloca(value.type)
         builder.store(value, place)
         return place
 
@@ -79,17 +90,6 @@ def _emit(builder: Any, row: Any, dtype: str) -> None:
     sizes = [whole(w.n), whole(w.m), whole(w.k)]
     arguments = [b_letter, a_letter, *sizes, one, b, b_stride, a, a_stride, kept, out, out_stride]
     kind = ir.FunctionType(ir.VoidType(), [argument.type for argument in arguments])
-    function = cgutils.get_or_insert_function(builder.module, kind, f"tinynn_{FUNCTIONS[dtype]}")
+    function = declared(builder.module, kind, f"tinynn_{FUNCTIONS[dtype]}")
     builder.call(function, arguments)
 
-
-@intrinsic(prefer_literal=True)
-def gemm(typing_context: Any, row: Any, dtype: Any) -> Any:
-    """Compute a row's product with BLAS; its matrices must be `expressible`."""
-    name = dtype.literal_value
-
-    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        _emit(builder, arguments[0], name)
-        return context.get_dummy_value()
-
-    return types.void(row, dtype), code

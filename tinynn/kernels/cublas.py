@@ -4,14 +4,17 @@ What a captured call must not do is allocate memory. cuBLAS does so for its work
 ``cublasSetStream`` takes a workspace away again: `Cublas.use` sets both, in this order.
 
 float32 products are computed in float32. The tensor cores' TF32, which keeps 10 bits of the fraction where float32
-has 23, is several times faster and is used only if `allow_tf32` says so. By default that follows ``CUPY_TF32=1``, CuPy's
-own switch, so that compiled and eager steps round alike.
+has 23, is several times faster and is used only if `allow_tf32` says so. By default that follows ``CUPY_TF32=1``,
+CuPy's own switch, so that compiled and eager steps round alike.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
+import importlib
+import importlib.util
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -129,10 +132,8 @@ def find() -> Any:
     ImportError
         With the places that were looked at.
     """
-    try:  # CuPy has found the library that fits it; then it is in this process, and known by its name
-        import cupy_backends.cuda.libs.cublas  # noqa: F401
-    except Exception:  # not there, or without its own libraries: look further
-        pass
+    with contextlib.suppress(Exception):  # what CuPy has found and loaded is then known by its name
+        importlib.import_module("cupy_backends.cuda.libs.cublas")
     tried = []
     for name in _candidates():
         try:
@@ -153,10 +154,7 @@ def _candidates() -> Iterator[str]:
         if root := os.environ.get(variable):
             for name in names:
                 yield from map(str, [Path(root, "lib64", name), Path(root, "bin", name)])
-    try:
-        import nvidia
-    except ImportError:
-        return
-    for folder in nvidia.__path__:
+    found = importlib.util.find_spec("nvidia")
+    for folder in (found.submodule_search_locations or []) if found else []:
         for pattern in ("cublas/lib/libcublas.so.*", "cu13/lib/libcublas.so.*", "cublas/bin/cublas64_*.dll"):
             yield from map(str, sorted(Path(folder).glob(pattern)))

@@ -185,7 +185,7 @@ class _Printer:
         loop = self.loop
         expressions = without_modulus(with_shared_gaussians(list(loop.expressions)))
         used = {str(v.value): v for v in in_order(expressions) if v.function == "variable"}
-        inside = set()  # names that are known inside the reduced loops only
+        inside: set[str] = set()  # names that are known inside the reduced loops only
         for number, operand in enumerate(loop.inputs):
             variable = used.get(f"a{number}")
             if variable is None:
@@ -260,8 +260,7 @@ class _Printer:
             "}",
             "// join the lanes' results in pairs",
         ]
-        for name in sums:
-            text.append(f"__shared__ T {name}_of[{THREADS}];")
+        text += [f"__shared__ T {name}_of[{THREADS}];" for name in sums]
         text += [f"{name}_of[lane * places + place] = {name};" for name in sums]
         text += ["for (int half = lanes / 2; half > 0; half /= 2) {", "    __syncthreads();", "    if (lane < half) {"]
         for name, number in zip(sums, reductions, strict=True):

@@ -53,35 +53,43 @@ def _user_cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 
 
-@functools.cache
-def _callees() -> bytes:
-    """The sources that printed kernels import.
+#: The sources that machine code follows from beside a kernel's own: functions inlined into it, and what writes it.
+_CALLEES = (
+    "blas", "driver", "floatbits", "llvm_vectors", "machine_code", "native", "numba_text", "philox_numba", "products",
+    "python_calls", "simd", "tiles", "vectormath",
+)  # fmt: skip
 
-    Numba does not notice when a function inlined from another file changes.
-    """
+
+@functools.cache
+def callees() -> bytes:
+    """A hash of the sources that printed kernels import: when one of them changes, kernels are compiled anew."""
     here = Path(__file__).parent
-    names = ("vectormath.py", "floatbits.py", "native.py", "simd.py", "tiles.py", "blas.py")
-    return b"".join((here / name).read_bytes() for name in names)
+    return hashlib.sha256(b"".join((here / f"{name}.py").read_bytes() for name in _CALLEES)).digest()
 
 
 def store(source: str, name: str) -> Path:
     """Write a source to its file, unless it is there, and return the path. Processes may race."""
-    digest = hashlib.sha256(source.encode() + _callees()).hexdigest()[:16]
+    digest = hashlib.sha256(source.encode() + callees()).hexdigest()[:16]
     path = directory() / f"{re.sub(r'[^0-9A-Za-z_]+', '_', name)[:60]}_{digest}.py"
     try:
         if path.read_text(encoding="utf-8") == source:
             return path
     except (OSError, UnicodeDecodeError):
         pass
+    write(path, source.encode())
+    return path
+
+
+def write(path: Path, content: bytes) -> None:
+    """Write a file so that readers see the whole of it or none."""
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".part")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(source)
-        os.replace(temporary, path)  # readers see the whole file or none
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        os.replace(temporary, path)
     except BaseException:
         os.unlink(temporary)
         raise
-    return path
 
 
 def load(source: str, name: str) -> Callable[..., Any]:

@@ -1,4 +1,4 @@
-"""The compiled loops over a table's rows, and over the minibatches of an epoch: no Python in between.
+"""Running the rows of a table, or an epoch of minibatches, in one call from Python.
 
 A table begins with `HEAD` words of its own, the rows follow::
 
@@ -7,62 +7,61 @@ A table begins with `HEAD` words of its own, the rows follow::
 
 Scalars are what changes from step to step in a known way, such as Adam's bias corrections. They are computed for
 many steps ahead (by NumPy, from the optimizer's own formula), and a step copies its row to where kernels read them.
+The loops themselves are kernels (`tinynn.kernels.driver_loops`).
 """
 
 from __future__ import annotations
 
+import ctypes
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import njit, types
 
-from tinynn.kernels.native import address_of, as_float32, as_int64, call
+from tinynn.kernels.kernel_sources import kernel_of_module
+from tinynn.kernels.machine_code import interpreted
+
+__all__ = ["CELLS", "HEAD", "ROWS", "SCALARS", "SCALAR_BYTES", "drive", "driving", "run_batches", "stepping"]
 
 HEAD = 8  # words before the first row
 ROWS, SCALARS, SCALAR_BYTES, CELLS = 0, 2, 3, 4
 
-_words = types.Array(types.int64, 1, "C")
-_table = types.Array(types.int64, 2, "C")
-_options: dict[str, Any] = {"cache": True, "error_model": "numpy"}
+Words = np.ndarray[Any, Any]  # int64
 
 
-@njit(error_model="numpy")  # compiled as part of its callers
-def _copy(target, source, nbytes):
-    """Copy memory; the number of bytes is a multiple of four."""
-    if nbytes % 8 == 0:
-        wide_to, wide_from = as_int64(target), as_int64(source)
-        for i in range(nbytes // 8):
-            wide_to[i] = wide_from[i]
-    else:
-        narrow_to, narrow_from = as_float32(target), as_float32(source)
-        for i in range(nbytes // 4):
-            narrow_to[i] = narrow_from[i]
+def stepping(table: Words, unlocked: bool = False) -> Callable[[], None]:
+    """A function that runs one step of a table.
+
+    Parameters
+    ----------
+    table : numpy.ndarray of int64
+        Kept alive by the function.
+    unlocked : bool
+        Whether other Python threads may run meanwhile; for a few microseconds that is not worth while.
+    """
+    return _bound("run_step", table, unlocked)
 
 
-@njit(error_model="numpy")
-def _step(table):
-    _copy(table[CELLS], table[SCALARS], table[SCALAR_BYTES])
-    table[SCALARS] += table[SCALAR_BYTES]
-    at = HEAD
-    for _ in range(table[ROWS]):
-        call(address_of(table, at))
-        at += table[at + 1]
+def drive(table: Words, n_rows: int) -> None:
+    """Call the kernels of the first `n_rows` rows, one after the other.
+
+    Parameters
+    ----------
+    table : numpy.ndarray of int64, one-dimensional
+        Rows of words: a kernel's address, the row's length, then what the kernel expects. There is no head.
+    n_rows : int
+    """
+    driving(table, n_rows)()
 
 
-@njit(types.void(_words), **_options)
-def run_once(table):
-    """One step; holds the interpreter's lock, as is best for a few microseconds."""
-    _step(table)
+def driving(table: Words, n_rows: int) -> Callable[[], None]:
+    """A function that does what `drive` does, for as long as the table lives."""
+    return _bound("run_rows", np.array([0, 4, n_rows, table.ctypes.data], np.int64), unlocked=True)
 
 
-@njit(types.void(_words), nogil=True, **_options)
-def run_once_unlocked(table):
-    """One step, with other Python threads running on."""
-    _step(table)
-
-
-@njit(types.void(_words, _words, types.int64, types.int64, _table, _table, _table), nogil=True, **_options)
-def run_batches(table, order, batch_size, n_batches, arguments, draws, results):
+def run_batches(
+    table: Words, order: Words, batch_size: int, n_batches: int, arguments: Words, draws: Words, results: Words
+) -> None:
     """One step for each minibatch.
 
     Parameters
@@ -73,19 +72,21 @@ def run_batches(table, order, batch_size, n_batches, arguments, draws, results):
     draws : for each random stream (address of its position, blocks that a step takes)
     results : for each result (address, bytes, address of the first batch's copy)
     """
-    for batch in range(n_batches):
-        for a in range(arguments.shape[0]):
-            source, nbytes, target = arguments[a, 0], arguments[a, 1], arguments[a, 2]
-            for i in range(batch_size):
-                _copy(target + i * nbytes, source + order[batch * batch_size + i] * nbytes, nbytes)
-        _step(table)
-        for d in range(draws.shape[0]):
-            position = as_int64(draws[d, 0])
-            position[1] += draws[d, 1]
-        for r in range(results.shape[0]):
-            _copy(results[r, 2] + batch * results[r, 1], results[r, 0], results[r, 1])
+    lists = [word for rows in (arguments, draws, results) for word in (len(rows), rows.ctypes.data)]
+    words = [0, 12, table.ctypes.data, order.ctypes.data, batch_size, n_batches, *lists]
+    _bound("run_batches", np.array(words, np.int64), unlocked=True)()
 
 
-def as_words(rows: list[list[int]], width: int) -> np.ndarray[Any, Any]:
+def _bound(name: str, row: Words, unlocked: bool) -> Callable[[], None]:
+    kernel = kernel_of_module("tinynn.kernels.driver_loops", name)
+    if interpreted():
+        function = ctypes.CFUNCTYPE(None, ctypes.c_int64)(kernel.address)
+        return lambda: function(row.ctypes.data)
+    from tinynn.kernels.python_calls import bound
+
+    return bound(kernel.address, row, unlocked)
+
+
+def as_words(rows: list[list[int]], width: int) -> Words:
     """Lists of words as an array of ``width`` columns, also if there are none."""
     return np.array(rows, np.int64).reshape(-1, width)

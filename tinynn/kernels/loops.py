@@ -165,8 +165,8 @@ def compile_loop(spec: LoopSpec, comment: str = "") -> CompiledKernel:
         why_not = _obstacle(spec)
         if why_not:
             raise Unsupported(why_not)
+        from tinynn.kernels.kernel_sources import load_cfunc
         from tinynn.kernels.loop_source import loop_source
-        from tinynn.kernels.native import load_cfunc
 
         name = "flat_loop" if spec.is_flat else f"loop_{spec.rank}d"
         name += "".join(f"_{r}" for r in dict.fromkeys(spec.reductions) if r)
@@ -184,7 +184,7 @@ def supported(spec: LoopSpec) -> bool:
 def _obstacle(spec: LoopSpec) -> str | None:
     """What keeps a specification from being compiled, in words."""
     if spec.dtype not in ("float64", "float32", "int64"):
-        return f"loops compute in float64, float32 or int64, not in {spec.dtype}"
+        return f"loops compute in float64 or float32, or in int64, not in {spec.dtype}"
     if spec.dtype == "int64" and any(spec.reductions):
         return "loops over int64 have no reductions"
     if not 1 <= spec.rank <= _HIGHEST_RANK:

@@ -35,6 +35,7 @@ array([0., 2., 4., 6.])
 from __future__ import annotations
 
 import ctypes
+import functools
 import math
 import operator
 import weakref
@@ -44,15 +45,16 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import cfunc, config, njit, types
+from numba import config, types
 from numba.core.datamodel import models
 from numba.extending import intrinsic, lower_builtin, register_model
 
-from tinynn.kernels import disk_cache
+from tinynn.kernels.driver import drive
+from tinynn.kernels.kernel_sources import load_cfunc, recipe
+from tinynn.kernels.machine_code import Written, address_of
 
 __all__ = [
     "add_reassociated",
-    "address_of",
     "as_bool",
     "as_float32",
     "as_float64",
@@ -65,6 +67,7 @@ __all__ = [
     "load_cfunc",
     "maximum",
     "minimum",
+    "row_at",
     "whole",
 ]
 
@@ -73,11 +76,6 @@ ROW = types.CPointer(types.int64)
 #: only where they say so (`add_reassociated`).
 OPTIONS: dict[str, Any] = {"error_model": "numpy", "fastmath": {"contract"}}
 _NUMBERED = 32  # pointers beyond this many are not told apart
-
-
-def load_cfunc(source: str, name: str) -> Any:
-    """Store a printed kernel's source, import it, and return the kernel called `name` with its `.address`."""
-    return disk_cache.load(source, name)
 
 
 class Pointer(types.CPointer):
@@ -172,6 +170,29 @@ class _PlainKernel:
         self.address = ctypes.cast(self._callback, ctypes.c_void_p).value
 
 
+class Kernel:
+    """A kernel that is compiled when its address is asked for, unless an earlier process did."""
+
+    def __init__(self, function: Callable[[Any], None]) -> None:
+        self.__wrapped__ = function
+        self.__name__ = function.__name__
+
+    @functools.cached_property
+    def address(self) -> int:
+        """Where its machine code is. That of a function at the top level of a file is kept on disk."""
+        function = self.__wrapped__
+        path = Path(function.__code__.co_filename)
+        of_file = function.__qualname__ == function.__name__ and path.is_file()
+        kept = recipe(path.read_text(encoding="utf-8"), function.__name__) if of_file else None
+        return address_of(function.__name__, kept, self.written)
+
+    def written(self) -> Written:
+        """The kernel in LLVM's language."""
+        from tinynn.kernels.numba_text import written_by_numba
+
+        return written_by_numba(self.__wrapped__, ROW, OPTIONS)
+
+
 if config.DISABLE_JIT:
 
     def _plain(dtype: Any) -> Any:
@@ -189,9 +210,9 @@ if config.DISABLE_JIT:
         address = ctypes.cast(row._elements, ctypes.c_void_p).value
         ctypes.CFUNCTYPE(None, ctypes.c_int64)(int(row[0]))(address)
 
-    def address_of(table: Any, index: int) -> Any:
+    def row_at(table: Any, index: int) -> Any:
         """Return a pointer to ``table[index]``."""
-        return _PlainPointer(table.ctypes.data + 8 * int(index), np.int64)
+        return _PlainPointer(ctypes.addressof(table._elements.contents) + 8 * int(index), np.int64)
 
     def add_reassociated(a: Any, b: Any) -> Any:
         """a + b, in a sum whose order is free."""
@@ -216,9 +237,8 @@ else:
     as_int32, as_uint8 = map(_pointer_maker, (types.int32, types.uint8))
 
     def kernel(function: Callable[[Any], None]) -> Any:
-        """Compile a function of a row, or load what an earlier process compiled. The result has an ``.address``."""
-        from_file = Path(function.__code__.co_filename).is_file()  # the machine code is kept beside it
-        return cfunc(types.void(ROW), cache=from_file, **OPTIONS)(function)
+        """Make a function of a row a kernel, with an ``.address``: compiled, or loaded, when that is asked for."""
+        return Kernel(function)
 
     @intrinsic
     def call(typing_context: Any, row: Any) -> Any:
@@ -233,12 +253,11 @@ else:
         return types.void(ROW), code
 
     @intrinsic
-    def address_of(typing_context: Any, table: Any, index: Any) -> Any:
+    def row_at(typing_context: Any, table: Any, index: Any) -> Any:
         """Return a pointer to ``table[index]``."""
 
         def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            array = context.make_array(signature.args[0])(context, builder, arguments[0])
-            return builder.gep(array.data, [arguments[1]])
+            return builder.gep(arguments[0], [arguments[1]])
 
         return ROW(table, types.intp), code
 
@@ -275,19 +294,3 @@ else:
             return builder.and_(arguments[0], ir.Constant(arguments[0].type, 2**63 - lanes.literal_value))
 
         return types.int64(types.int64, lanes), code
-
-
-@njit(types.void(types.Array(types.int64, 1, "C"), types.int64), nogil=True, cache=True, error_model="numpy")
-def drive(table, n_rows):
-    """Call the kernels of a table's first `n_rows` rows, one after the other.
-
-    Parameters
-    ----------
-    table : numpy.ndarray of int64, one-dimensional
-        Rows of words: a kernel's address, the row's length, then what the kernel expects.
-    n_rows : int
-    """
-    at = 0
-    for _ in range(n_rows):
-        call(address_of(table, at))
-        at += table[at + 1]

@@ -15,7 +15,7 @@ import numpy as np
 from tinynn.kernels.native import as_bool, as_float32, as_float64, as_int64, kernel
 from tinynn.kernels.philox_numba import philox_block
 
-__all__ = ["GATHER", "SCATTER", "keep_mask"]
+__all__ = ["gather_float32", "gather_float64", "keep_mask", "scatter_float32", "scatter_float64"]
 
 _LOW = np.uint64(0xFFFFFFFF)
 _NAN = math.nan
@@ -113,7 +113,3 @@ def keep_mask(row):
         out[4 * b + 1] = (w1 & _LOW) >= limit
         out[4 * b + 2] = (w2 & _LOW) >= limit
         out[4 * b + 3] = (w3 & _LOW) >= limit
-
-
-GATHER = {"float64": gather_float64, "float32": gather_float32}
-SCATTER = {"float64": scatter_float64, "float32": scatter_float32}

@@ -42,11 +42,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numba import config
 
-from tinynn.kernels import blas
-from tinynn.kernels.native import load_cfunc
-from tinynn.kernels.simd import REGISTER_BYTES
+from tinynn.kernels import blas, disk_cache
+from tinynn.kernels.llvm_vectors import REGISTER_BYTES, kernel_text
+from tinynn.kernels.machine_code import Written, address_of, interpreted
+from tinynn.kernels.tiles import emit_dots, emit_tiles
 
 __all__ = ["CompiledProduct", "choose_product", "compile_product", "row_words"]
 
@@ -213,9 +213,20 @@ def compile_product(kind: str, dtype: str, *options: Any) -> CompiledProduct:
     """
     name = "_".join(map(str, ("product", kind, dtype, *options)))
     source = _source(name, kind, dtype, options)
+    if interpreted():
+        address = disk_cache.load(source, name).address  # type: ignore[attr-defined]
+        return CompiledProduct(address, name, source, kind)
     if kind == "blas":
         blas.link(dtype)
-    return CompiledProduct(load_cfunc(source, name).address, name, source, kind)
+    emit = _EMITTERS[kind]
+
+    def write() -> Written:
+        return Written(kernel_text(name, lambda builder, row: emit(builder, row, dtype, *options)), name)
+
+    return CompiledProduct(address_of(name, source, write), name, source, kind)
+
+
+_EMITTERS: dict[str, Any] = {"tiles": emit_tiles, "dots": emit_dots, "blas": blas.emit_gemm}
 
 
 _PLAIN = '''"""{title}
@@ -223,7 +234,7 @@ _PLAIN = '''"""{title}
 {explained}
 """
 
-from tinynn.kernels.native import as_{dtype}, kernel{imported}
+from tinynn.kernels.native import as_{dtype}, kernel
 
 
 def loops(row):
@@ -250,20 +261,15 @@ def loops(row):
 
 
 def _source(name: str, kind: str, dtype: str, options: tuple[Any, ...]) -> str:
-    """The printed kernel: the plain loops, how the machine code goes about them, and the call of that."""
-    function = {"tiles": "tiled", "dots": "dotted", "blas": "gemm"}[kind]
-    module = "blas" if kind == "blas" else "tiles"
-    explained = _explained(kind, dtype, options)
-    arguments = ", ".join(map(repr, (dtype, *options)))
+    """The printed kernel: the plain loops, which run if nothing is compiled, and how the machine code does it."""
+    emitter = f"tinynn.kernels.{'blas' if kind == 'blas' else 'tiles'}.{_EMITTERS[kind].__name__}"
     plain = _PLAIN.format(
         title="out[m, n] = (a[m, k] @ b[k, n] + bias[n]) * times[m, n]; sums[m] = the sums of a's rows.",
-        explained=explained,
+        explained=_explained(kind, dtype, options),
         dtype=dtype,
-        imported="" if config.DISABLE_JIT else f"\nfrom tinynn.kernels.{module} import {function}",
     )
-    if config.DISABLE_JIT:
-        return f"{plain}{name} = kernel(loops)\n"
-    return f"{plain}@kernel\ndef {name}(row):\n    {function}(row, {arguments})\n"
+    arguments = ", ".join(map(repr, (dtype, *options)))
+    return f"{plain}# Compiled, it is what {emitter}(..., {arguments}) writes.\n{name} = kernel(loops)\n"
 
 
 def _explained(kind: str, dtype: str, options: tuple[Any, ...]) -> str:

@@ -20,6 +20,8 @@ from numba import config, types
 from numba.extending import intrinsic, models, register_model
 from numpy.typing import NDArray
 
+from tinynn.kernels.llvm_vectors import REGISTER_BYTES
+
 __all__ = [
     "REGISTER_BYTES",
     "drain",
@@ -34,14 +36,6 @@ __all__ = [
     "sum_of_lanes",
 ]
 
-
-def _register_bytes() -> int:
-    features = llvmlite.binding.get_host_cpu_features()
-    return 64 if features.get("avx512f") else 32 if features.get("avx2") else 16
-
-
-#: Width of a vector register on this machine.
-REGISTER_BYTES = _register_bytes()
 
 _X86 = llvmlite.binding.get_process_triple().startswith(("x86_64", "i686", "i386"))
 
