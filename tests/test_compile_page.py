@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import textwrap
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,12 @@ def test_the_page_shows_what_its_code_prints() -> None:
     assert len(shown) > 15
     for old, new in zip(shown, _blocks(printed.run(PAGE)), strict=True):
         assert new == old, "write the page anew: python docs/printed.py docs/compile.md"
+
+
+def test_the_driver_is_as_shown() -> None:
+    (shown,) = re.findall(r"```text\n(.*?)```", _section("The driver"), re.DOTALL)
+    source = (DOCS.parent / "tinynn" / "kernels" / "driver_loops.py").read_text("utf-8")
+    assert textwrap.indent(shown, "    ") in source
 
 
 def _blocks(page: str) -> list[str]:

@@ -11,10 +11,11 @@ from typing import Any
 
 
 class _Changes:
-    __slots__ = ("count", "runner")
+    __slots__ = ("count", "runner", "settings")
 
     def __init__(self) -> None:
         self.count = 0
+        self.settings = 0  # the same for optimizers' settings: a learning rate may change at every step
         self.runner: Any = None  # the compiled program that ran last: others must look at step numbers again
 
 
@@ -70,3 +71,27 @@ class CountedDict(dict[Any, Any]):
     def copy(self) -> dict[Any, Any]:
         """An ordinary dict, whose edits mean nothing."""
         return dict(self)
+
+
+class Settings(CountedDict):
+    """The settings of an optimizer's group. New values are counted by themselves: mostly they are other numbers only.
+
+    Examples
+    --------
+    >>> before = changes.count, changes.settings
+    >>> group = Settings(lr=0.1)
+    >>> group["lr"] = 0.2
+    >>> changes.count - before[0], changes.settings - before[1]
+    (0, 1)
+    """
+
+    __slots__ = ()
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self.update({key: value})
+
+    def update(self, *args: Any, **kwargs: Any) -> None:
+        new = dict(*args, **kwargs)
+        changes.settings += 1
+        changes.count += "params" in new
+        dict.update(self, new)

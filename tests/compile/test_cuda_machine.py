@@ -284,7 +284,8 @@ def test_source_names_operations_and_lines(device: Any) -> None:
     assert "// row" in machine.source
     assert "Linear" in machine.source
     assert "test_cuda_machine.py" in machine.source
-    assert machine.memory_report.fixed > 0 and "arena" in str(machine.memory_report)
+    assert machine.memory_report.fixed > 0
+    assert "arena" in str(machine.memory_report)
 
 
 @nvrtc.needed

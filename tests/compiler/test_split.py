@@ -227,6 +227,21 @@ def test_rows_that_move_keep_their_order() -> None:
     run_both(build, "numba", 1e-10)
 
 
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_the_number_of_labels_is_counted_before(dtype: str) -> None:
+    """The walk back divides by it; counted in parts, it would cut the run in two."""
+    n, loss_fn = 3001, nn.CrossEntropyLoss()
+    model = mlp(dtype, 4, 32, 32, 4)
+    labels = np.random.default_rng(3).integers(0, 4, n)
+    labels[::7] = -100
+    step = training(model, lambda m, x, y: loss_fn(m(x), y))
+    data = [random((n, 4), dtype), tn.tensor(labels)]
+    step(*data)
+    rows = make_plan(record(step, *data), True).rows
+    assert len({row.part[1] for row in rows} - {1}) == 1
+    assert all(row.part[1] > 1 for row in rows if isinstance(row, Multiply))
+
+
 @pytest.mark.parametrize("n", [32, 500, 512])
 def test_small_batches_are_left_alone(n: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()

@@ -61,7 +61,7 @@ def test_nothing_is_there_before_the_first_call() -> None:
     assert "nothing" in step.explain()
     step(tn.tensor(X[:4]), tn.tensor(Y[:4]))
     assert step.program.instructions
-    with pytest.raises(AttributeError, match="second time"):
+    with pytest.raises(AttributeError, match="second call"):
         step.plan  # noqa: B018
     step(tn.tensor(X[:4]), tn.tensor(Y[:4]))
     assert step.plan
@@ -171,6 +171,9 @@ def test_settings_of_optimizers_are_counted_dicts() -> None:
     assert isinstance(group, dict)
     assert group == dict(group)
     assert type(optimizer.state_dict()["param_groups"][0]) is dict
-    before = tn.changes.changes.count
+    before = tn.changes.changes.count, tn.changes.changes.settings
     group["lr"] = 0.2
-    assert tn.changes.changes.count > before
+    assert tn.changes.changes.settings > before[1]
+    assert tn.changes.changes.count == before[0]
+    group["params"] = list(group["params"])
+    assert tn.changes.changes.count > before[0]

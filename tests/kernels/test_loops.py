@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from tinynn.kernels import disk_cache, loops
 from tinynn.kernels.loops import Access, LoopSpec, Unsupported, compile_loop, evaluate, row_words, supported
-from tinynn.kernels.native import OPTIONS, ROW, drive
+from tinynn.kernels.machine_code import assembly
+from tinynn.kernels.native import drive
 from tinynn.kernels.symbols import Symbol, symbolic, trace
 
 xp = symbolic
@@ -307,10 +308,8 @@ def test_the_same_specification_gives_the_same_kernel():
 
 
 def machine_code(spec):
-    from numba import cfunc, types
-
-    function = compile_loop(spec).function
-    return cfunc(types.void(ROW), **OPTIONS)(function.__wrapped__)._library.get_asm_str()
+    kernel = compile_loop(spec)
+    return assembly(disk_cache.load(kernel.source, kernel.name).written())
 
 
 @compiled_only

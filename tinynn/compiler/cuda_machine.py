@@ -27,7 +27,6 @@ from tinynn.compiler.machine import _AHEAD, _CELL, Machine, _Counted
 from tinynn.compiler.plan import Buffer, Plan
 from tinynn.compiler.program import Program
 from tinynn.compiler.report import MemoryReport
-from tinynn.compiler.report import MemoryReport
 from tinynn.compiler.rows import Call
 from tinynn.compiler.views import View
 from tinynn.compiler.work import Known, Operand
@@ -256,7 +255,7 @@ class CudaMachine(Machine):
             for stretch in stretches:
                 stretch.graph = None
 
-    def look_ahead(self, count: int) -> None:
+    def look_ahead(self, count: int | None = None) -> None:
         """Compute the optimizers' scalars for the next ``count`` steps, into memory from which they are sent."""
         super().look_ahead(count)
         self._turn = 0
@@ -264,7 +263,7 @@ class CudaMachine(Machine):
             self._tables.reverse()  # the other one may still be on its way
             self._tables[0].wait()
             if self._steps:
-                self._tables[0].host[:count, : self._first_position] = self._ahead
+                self._tables[0].host[: self.left, : self._first_position] = self._ahead
 
     def finish(self) -> None:
         """Tell the rest of the library what has been written."""

@@ -170,5 +170,3 @@ class _Watch:
 
     def assigned(self, tensor: Tensor, value: Any) -> None:
         """Formulas assign nothing."""
-
-

@@ -15,6 +15,7 @@ lists and objects edited) is compared at every call by `Watch`, which is printed
 
 from __future__ import annotations
 
+import dis
 import functools
 import sys
 import sysconfig
@@ -55,6 +56,16 @@ def _names(code: types.CodeType) -> frozenset[str]:
             found.add(constant)
         elif isinstance(constant, types.CodeType):
             found |= _names(constant)
+    return frozenset(found)
+
+
+@functools.lru_cache(maxsize=4096)
+def _global_names(code: types.CodeType) -> frozenset[str]:
+    """The names that a function's code looks up as globals: an attribute of the same name is another thing."""
+    found = {i.argval for i in dis.get_instructions(code) if i.opname in ("LOAD_GLOBAL", "LOAD_NAME")}
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            found |= _global_names(constant)
     return frozenset(found)
 
 
@@ -264,13 +275,13 @@ class Look:
             self._visit(where + name, value, depth + 1)
         if not _is_users(code.co_filename):
             return
-        names = _names(code)
-        self.names |= names
+        self.names |= _names(code)
+        names = _global_names(code)
         mentioned = [name for name in sorted(names) if name in function.__globals__]
         self.watch.items(function.__globals__, mentioned)
         for name in mentioned:
             self._visit(where + name, function.__globals__[name], depth + 1)
-        for name in sorted(set(code.co_names) - set(mentioned)):  # a name of the builtins may be hidden later
+        for name in sorted(names - set(mentioned)):  # a name of the builtins may be hidden later
             self.marks.setdefault(f"{where}{name}", "not a global")
 
     def _container(self, path: str, value: Any, depth: int) -> None:

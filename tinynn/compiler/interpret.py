@@ -63,4 +63,3 @@ def _run_loop(row: Loop, inputs: list[Array], outputs: list[Array]) -> None:
             value = value if kind != "sum" else value * np.asarray(scale, value.dtype)
             target = target[(..., *(slice(0, 1) if i in axes else slice(None) for i in range(len(row.space))))]
         target[...] = value
-

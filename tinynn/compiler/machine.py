@@ -71,6 +71,7 @@ class Machine(ABC):
         self.arena = aligned_zeros(self.layout.nbytes + LINE)
         self.memory: dict[int, Array] = {}  # buffer -> its memory as a flat array, padding included
         self._external = self._external_buffers() if self.binds else set()
+        self._own: dict[int, Array] = {}
         self._place_fixed()
         for number, offset in self.layout.offsets.items():
             self.memory[number] = self._part(self.arena, offset, self.plan.buffers[number])
@@ -97,6 +98,7 @@ class Machine(ABC):
         graph.writers.add(self)
         self.last_run = 0
         self.left = 0  # steps for which the scalars are there
+        self._horizon = 1
         self._started: list[int] = []  # step numbers when they were computed
         self.relink()
 
@@ -199,7 +201,7 @@ class Machine(ABC):
         rows of a long program, parameters may be those of before or after the step.
         """
         if not self.left:
-            self.look_ahead(_AHEAD)
+            self.look_ahead()
         if self._external:
             arguments = self._bind_external(arguments)
         for target, array in zip(self._targets, arguments, strict=True):
@@ -207,10 +209,10 @@ class Machine(ABC):
                 target[...] = array
         for tensor, memory in self._gradients_in:
             memory[...] = tensor._grad.array  # type: ignore[union-attr]
-        for generator, blocks, memory in self._draws:
+        for generator, blocks, position in self._draws:
             start = generator.reserve(blocks)
-            if memory is not None:
-                memory[:2] = (generator.seed, start)
+            if position is not None:
+                position[:2] = (generator.seed, start)
         try:
             self.left -= 1
             self._run_rows()
@@ -252,7 +254,7 @@ class Machine(ABC):
             return None
         names: dict[str, Any] = {"machine": self, "clock": graph.clock, "next_number": graph.next_number}
         names |= {"rows": self._run_rows, "Tensor": Tensor, "collect": self._collect, "number": self._number}
-        lines = [f"if not machine.left: machine.look_ahead({_AHEAD})", "machine.left -= 1"]
+        lines = ["if not machine.left: machine.look_ahead()", "machine.left -= 1"]
         for i, (name, target) in enumerate(zip(arguments, self._targets, strict=True)):
             if target is not None:
                 names[f"target{i}"] = target
@@ -267,6 +269,14 @@ class Machine(ABC):
         lines.append("clock.last_edit = machine.last_run = next_number()")
         lines.append("return Tensor(number[0])" if self._number is not None else "return collect()")
         return lines, names
+
+    def bind_own(self) -> None:
+        """Let large arguments and results lie in memory of the machine's own, for many steps at once."""
+        for number in self._external:
+            if number not in self._own:
+                buffer = self.plan.buffers[number]
+                self._own[number] = aligned_zeros(line_bytes(self.plan, number)).view(buffer.dtype)
+            self.bind(number, self._own[number])
 
     def finish(self) -> None:
         """Tell the rest of the library what has been written."""
@@ -287,10 +297,14 @@ class Machine(ABC):
             if isinstance(tensor.node, graph.Leaf):
                 tensor.node.consumed = False
         self.left = 0
+        self._horizon = 1
         self._started = []
 
-    def look_ahead(self, count: int) -> None:
-        """Compute the optimizers' scalars for the next ``count`` steps."""
+    def look_ahead(self, count: int | None = None) -> None:
+        """Compute the optimizers' scalars for the next ``count`` steps; for more and more while no setting changes."""
+        if count is None:
+            count = self._horizon
+            self._horizon = min(2 * self._horizon, _AHEAD)
         self.left = count
         if not self._steps:
             return

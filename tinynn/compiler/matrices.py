@@ -80,9 +80,7 @@ class _Stacks:
         b = b.transposed([lb.index(letter) for letter in (*batch, *shared, *columns)])
         sizes = dict(zip((*batch, *rows, *shared), a.shape, strict=True))
         sizes.update(zip((*batch, *shared, *columns), b.shape, strict=True))
-        stack, m, k, n = (
-            math.prod(sizes[letter] for letter in letters) for letters in (batch, rows, shared, columns)
-        )
+        stack, m, k, n = (math.prod(sizes[letter] for letter in letters) for letters in (batch, rows, shared, columns))
         outer = tuple(sizes[letter] for letter in batch)
         stacked_a, stacked_b = self._merged(a, (*outer, m, k)), self._merged(b, (*outer, k, n))
         if stacked_a is None or stacked_b is None or (stack > MOST_PRODUCTS and self._too_large(stack * m * n * k)):
@@ -156,7 +154,6 @@ class _Stacks:
         operands = [self._operand(a), self._operand(b), *self.inputs[2:]]
         place = View.whole(out, shape) if place is None else place
         return Product(out, tuple(operands), self.dtype, self.name, self.made_at, place)
-
 
     def _operand(self, view: View) -> Operand:
         return view if view.base >= 0 else Known(_viewed(self.inputs[~view.base], view), None)

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from tinynn.kernels import driver
 from tinynn.compiler.homes import aligned_zeros
 from tinynn.compiler.interpret import run_row
 from tinynn.compiler.machine import LINE, Array, Machine
@@ -22,6 +21,7 @@ from tinynn.compiler.native_rows import NativeRow, native_row
 from tinynn.compiler.record import Program
 from tinynn.compiler.rows import Call, Loop, Multiply, Row
 from tinynn.compiler.views import View, contiguous_strides
+from tinynn.kernels import driver
 from tinynn.kernels.elementwise import pool
 from tinynn.kernels.loops import Access, CompiledKernel, LoopSpec, compile_loop, row_words, supported
 from tinynn.kernels.products import CompiledProduct, choose_product
@@ -82,7 +82,8 @@ class NumbaMachine(Machine):
             else:
                 stretch.append(row)
         self._close(stretch)
-        self._run_rows = self._stretches[0] if len(self._stretches) == 1 else self._run_stretches
+        run = self._stretches[0] if len(self._stretches) == 1 else self._run_stretches
+        self._run_rows = run  # type: ignore[method-assign]
 
     def _close(self, rows: list[Row]) -> None:
         """End a stretch of rows that run one after the other without Python."""
@@ -180,7 +181,7 @@ class NumbaMachine(Machine):
 
     def can_run_batches(self) -> bool:
         """Whether a step is one stretch of the table, so that many can run without Python."""
-        return len(self._stretches) == 1 and not self.program.grads_in and not self._external
+        return len(self._stretches) == 1 and not self.program.grads_in
 
     def run_batches(self, arrays: Sequence[Array], order: Array, batch_size: int, n_batches: int) -> Any:
         """One step for each minibatch: rows ``order[0], order[1], ...`` of the arrays, ``batch_size`` at a time.
@@ -189,12 +190,13 @@ class NumbaMachine(Machine):
         -------
         what the function returns, with a first axis for the batches
         """
+        self.bind_own()
         order = np.ascontiguousarray(order, np.int64)
         sources = [np.ascontiguousarray(array) for array in arrays]
         arguments = [
-            [source.ctypes.data, source[0].nbytes, target.ctypes.data]
-            for source, target in zip(sources, self._targets, strict=True)
-            if target is not None
+            [source.ctypes.data, source[0].nbytes, self.memory[register].ctypes.data]
+            for source, register in zip(sources, self.program.arguments, strict=True)
+            if register in self.memory
         ]
         operands = {r: x for r, x in self.plan.results.items() if isinstance(x, View)}
         flat = {r: self.view(x) for r, x in operands.items()}
@@ -333,8 +335,8 @@ class _ProductRow:
         m, n, k = row.sizes
         return product_words(
             self.kernel, m, n, k,
-            (machine.address(a), *a.strides),
-            (machine.address(b), *b.strides),
+            (machine.address(a), a.strides[0], a.strides[1]),
+            (machine.address(b), b.strides[0], b.strides[1]),
             machine.address(row.bias) if row.bias is not None else 0,
             (machine.address(out), out.strides[0]),
             self.scratch.ctypes.data,

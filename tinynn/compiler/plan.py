@@ -104,7 +104,9 @@ class _Planner:
 
     def _declare_inputs(self) -> None:
         program, types = self.program, self.tidied.types
-        kinds = {register: ("argument", None) for register in program.arguments if register is not None}
+        kinds: dict[int, tuple[str, Any]] = {
+            register: ("argument", None) for register in program.arguments if register is not None
+        }
         for register, tensor in program.state.items():
             if register not in self.alone:
                 kinds[register] = ("state", tensor)

@@ -53,6 +53,7 @@ class _Recorder:
         self.overwritten: dict[int, list[Any]] = {}  # id of what owns memory -> arrays in it that were written to
         self.own: dict[int, Any] = {}  # modules and generators made while recording
         self.given: dict[int, Tensor] = {}  # tensors that stand for arguments
+        self.refused: TraceError | None = None  # raised again at the end, if the function went on
         self.given_leaves: set[int] = set()  # ids of those whose gradient the caller asks for
         self.gradients: dict[int, tuple[Tensor, Any, bool]] = {}  # leaf, gradient at the beginning, was it looked at
         self.first = Node(Op(), (), {}, ()).number  # later nodes are made by the function
@@ -203,7 +204,9 @@ class _Recorder:
         """Whether a leaf lives on after the function, so that its gradient is part of what the function does."""
         if id(tensor) in self.given_leaves:
             self.forbid(
-                "adding to the gradient of an argument", "use tinynn.grad(loss, argument), and return the gradient"
+                "adding to the gradient of an argument",
+                "give detach() of it, if its gradient is not meant; else use tinynn.grad(loss, argument), and "
+                "return that",
             )
         return isinstance(tensor.node, Leaf) and tensor.node.number < self.first
 
@@ -219,7 +222,8 @@ class _Recorder:
     # ------------------------------------------------------------------------------------------------- refusals
 
     def forbid(self, what: str, advice: str) -> NoReturn:
-        raise TraceError(f"{graph.user_line()}: {what} cannot be part of a compiled function: {advice}")
+        self.refused = TraceError(f"{graph.user_line()}: {what} cannot be part of a compiled function: {advice}")
+        raise self.refused
 
     def reading(self, tensor: Tensor, what: str) -> None:
         _separate(tensor)
@@ -354,6 +358,8 @@ def record(function: Callable[..., Any], *arguments: Any, **keywords: Any) -> Pr
     settings = [(holder, holder.settings()) for holder in modes.holders_of_settings]
     with modes.observed_by(recorder):
         result = function(*args, **kwargs)
+        if recorder.refused is not None:  # the function has caught it, and gone on in another way
+            raise recorder.refused
         program.result = mapped(result, lambda tensor: Register(recorder.of(tensor)), Tensor)
         recorder.finish_gradients()
     for holder, before in settings:

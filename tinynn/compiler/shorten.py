@@ -13,8 +13,10 @@ from tinynn.kernels.symbols import Symbol
 if TYPE_CHECKING:
     from tinynn.compiler.plan import Buffer
 
-CHEAP = {"add", "subtract", "multiply", "negative", "absolute", "maximum", "minimum", "where", "greater",
-         "greater_equal", "less", "less_equal", "equal", "not_equal", "logical_and", "logical_or", "logical_not"}  # fmt: skip
+CHEAP = {
+    "add", "subtract", "multiply", "negative", "absolute", "maximum", "minimum", "where", "greater", "greater_equal",
+    "less", "less_equal", "equal", "not_equal", "logical_and", "logical_or", "logical_not",
+}  # fmt: skip
 MOST_REPEATED = 6  # operations that may be done again to save a load and a store
 LINE = 64  # bytes of a cache line, and of the widest vector register
 SMALL = 4096  # elements up to which updates are put side by side
@@ -61,10 +63,8 @@ def _basis(row: Loop, view: View, buffers: dict[int, Buffer]) -> dict[Symbol, Vi
     for name, v in zip(row.names, row.inputs, strict=True):
         if buffers[v.base].kind in ("argument", "constant"):
             basis[Symbol.variable(name, buffers[v.base].dtype == bool)] = v
-    for expression, v in zip(row.expressions, row.outputs, strict=True):
-        if v != view and buffers[v.base].kind == "inner":
-            basis[expression] = v
-    return basis
+    stored = zip(row.expressions, row.outputs, strict=True)
+    return basis | {e: v for e, v in stored if v != view and buffers[v.base].kind == "inner"}
 
 
 def _is_cheap(expression: Symbol, basis: dict[Symbol, View]) -> bool:
@@ -100,7 +100,7 @@ def _recompute(
         user.names = [user.names[k] for k in kept]
     at = row.outputs.index(view)
     for column in (row.outputs, row.expressions, row.reductions, row.scales):
-        del column[at]  # type: ignore[attr-defined]
+        del column[at]
 
 
 def _variable(user: Loop, view: View, node: Symbol) -> Symbol:
@@ -201,7 +201,16 @@ def _update_key(row: Row, buffers: dict[int, Buffer]) -> object:
     kinds = tuple(buffers[row.inputs[k].base].kind for k in arrays)
     dtypes = tuple(buffers[row.inputs[k].base].dtype for k in arrays)
     outputs = tuple(order[view] for view in row.outputs)
-    return (row.dtype, tuple(map(id, row.expressions)), tuple(row.names), tuple(arrays), numbers, kinds, dtypes, outputs)
+    return (
+        row.dtype,
+        tuple(map(id, row.expressions)),
+        tuple(row.names),
+        tuple(arrays),
+        numbers,
+        kinds,
+        dtypes,
+        outputs,
+    )
 
 
 def _merge(members: list[Loop], buffers: dict[int, Buffer]) -> Loop:
@@ -226,10 +235,10 @@ def in_canonical_order(loop: Loop) -> None:
             names.setdefault(str(node.value), f"a{len(names)}")
     is_bool = {str(n.value): n.is_bool for n in in_order(loop.expressions) if n.function == "variable"}
     # by way of other names, so that no old name is taken for a new one
-    for prefix_from, prefix_to in (("", "b"), ("b", "")):
+    for to_other_names in (True, False):
         swaps = {}
         for old, new in names.items():
-            before, after = (old, "b" + new) if not prefix_from else ("b" + new, new)
+            before, after = (old, "b" + new) if to_other_names else ("b" + new, new)
             swaps[Symbol.variable(before, is_bool[old])] = Symbol.variable(after, is_bool[old])
         loop.expressions = [substituted(e, swaps) for e in loop.expressions]
     order = [loop.names.index(old) for old in names]
@@ -249,7 +258,9 @@ def update_early(rows: list[Row], buffers: dict[int, Buffer], neighbours: list[t
     for number, row in enumerate(rows):
         reads = {base for view in row.inputs for base in together.get(view.base, (view.base,))}
         writes = {base for view in row.outputs for base in together.get(view.base, (view.base,))}
-        is_update = isinstance(row, Loop) and not any(row.reductions) and all(buffers[w].kind == "state" for w in writes)
+        is_update = (
+            isinstance(row, Loop) and not any(row.reductions) and all(buffers[w].kind == "state" for w in writes)
+        )
         waits_for = [touched.get(base, -1) for base in writes] + [made.get(base, -1) for base in reads]
         keys.append(max(waits_for) + 0.5 if is_update else float(number))
         touched.update(dict.fromkeys(reads | writes, number))

@@ -118,6 +118,7 @@ class Specialisation:
         self.own: set[int] = set()
         self.outside: list[Any] = []
         self.seen = -1
+        self.settings = -1
         self.setting = setting  # gradients recorded or not, backend, default dtype
         self.recording: bool = setting[0]
         self.unchanged: Callable[[], bool] = bool
@@ -176,7 +177,8 @@ class Specialisation:
         if change := difference(self.look.marks, after.marks):
             raise TraceError(
                 f"{_name(function)} cannot be compiled: it changes what it depends on while it runs ({change}). "
-                "Compiled calls run no Python, so that this would happen no more. Return the value, and change things outside."
+                "Compiled calls run no Python, so that this would happen no more. Return the value, and change things "
+                "outside."
             )
 
     def _verify(self, program: Program, before: State, result: Any, arguments: Arguments, kind: str) -> None:
@@ -243,11 +245,21 @@ class Specialisation:
         else:
             self.machine.refresh()
         changes.runner = self
+        self.settings = changes.settings
         if moved or not self.unchanged():
             self.unchanged = self.look.watch.compiled()
             # views are known by the array that they look into
             self.own = {id(a) if a.base is None else id(a.base) for a in arrays if isinstance(a, np.ndarray)}
             self.fast = self._printed(arguments, lock)
+        return True
+
+    def renew(self) -> bool:
+        """Look at the optimizers' settings again. False: they ask for another formula."""
+        assert self.program is not None
+        if not all(step.holds() for step in self.program.steps):
+            return False
+        self.machine.refresh()
+        self.settings = changes.settings
         return True
 
     def _printed(self, arguments: Arguments, lock: Any) -> Callable[..., Any]:
@@ -279,6 +291,8 @@ class Specialisation:
             "        if changes.runner is not spec:",
             "            refresh()",
             "            changes.runner = spec",
+            "        if changes.settings != spec.settings and not spec.renew():",
+            f"            return {self._carefully(given)}",
             "        spec.calls += 1",
             "        try:",
             *(f"            {line}" for line in work),
@@ -291,7 +305,7 @@ class Specialisation:
 
     def _carefully(self, given: list[str]) -> str:
         """The text of a careful call: arguments that were left out do not count."""
-        return f"self._carefully(tuple(x for x in ({''.join(f'{x}, ' for x in given)}*more) if x is not MISS), named)"
+        return f"self._carefully(tuple(x for x in ({''.join(f'{x}, ' for x in given)}*more,) if x is not MISS), named)"
 
     def run(self, arguments: Arguments) -> Any:
         """One step by the machine, the careful way."""

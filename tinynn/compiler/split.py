@@ -119,6 +119,7 @@ class _Splitter:
     def _touched_elsewhere(self, run: _Run, others: list[Row]) -> set[int]:
         return self.pinned | {view.base for row in others for view in (*row.inputs, *row.outputs)}
 
+
 # ---------------------------------------------------------------------------------------------------- a run
 
 
@@ -350,9 +351,7 @@ class _Run:
         per_sample = view.shape[axis] // self.length
         return replace(view, shape=(*view.shape[:axis], samples * per_sample, *view.shape[axis + 1 :]))
 
-    def _shortened(
-        self, row: Row, cut: Cut, inputs: list[View], outputs: list[View], part: tuple[int, int]
-    ) -> Row:
+    def _shortened(self, row: Row, cut: Cut, inputs: list[View], outputs: list[View], part: tuple[int, int]) -> Row:
         """A row for one part."""
         if not isinstance(row, Loop):
             return replace(row, inputs=inputs, outputs=outputs, part=part)

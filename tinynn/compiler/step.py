@@ -179,11 +179,11 @@ class CompiledFunction:
     def _of_latest(self, what: str) -> Any:
         found = self._current
         if found is None or found.program is None:
-            raise AttributeError(f"there is no {what} yet: call the function first, with its arguments")
+            raise AttributeError("nothing is compiled yet: call the function twice, with its arguments")
         if what == "program":
             return found.program
         if found.machine is None:
-            raise AttributeError(f"there is no {what} yet: call it first a second time; then it is compiled")
+            raise AttributeError("this was called once with such arguments; it is compiled in the second call")
         return getattr(found.machine, what)
 
     @property

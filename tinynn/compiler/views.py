@@ -54,9 +54,7 @@ class View:
         kept = [i for i, n in enumerate(self.shape) if n != 1]
         if len(kept) == len(self.shape):
             return self
-        return View(
-            self.base, tuple(self.shape[i] for i in kept), tuple(self.strides[i] for i in kept), self.offset
-        )
+        return View(self.base, tuple(self.shape[i] for i in kept), tuple(self.strides[i] for i in kept), self.offset)
 
     def is_whole(self, size: int) -> bool:
         """Whether it is a buffer of ``size`` elements in order."""
@@ -78,9 +76,7 @@ class View:
 
     def transposed(self, axes: Sequence[int]) -> View:
         """The axes in another order."""
-        return View(
-            self.base, tuple(self.shape[i] for i in axes), tuple(self.strides[i] for i in axes), self.offset
-        )
+        return View(self.base, tuple(self.shape[i] for i in axes), tuple(self.strides[i] for i in axes), self.offset)
 
     def reshaped(self, shape: Shape) -> View | None:
         """The same elements in the same order in another shape; None where that needs a copy."""

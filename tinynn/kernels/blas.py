@@ -92,4 +92,3 @@ def emit_gemm(builder: Any, row: Any, dtype: str) -> None:
     kind = ir.FunctionType(ir.VoidType(), [argument.type for argument in arguments])
     function = declared(builder.module, kind, f"tinynn_{FUNCTIONS[dtype]}")
     builder.call(function, arguments)
-

@@ -8,12 +8,34 @@ from __future__ import annotations
 from numba import njit
 
 from tinynn.kernels.driver import CELLS, HEAD, ROWS, SCALAR_BYTES, SCALARS
-from tinynn.kernels.native import as_float32, as_int64, call, kernel, row_at
+from tinynn.kernels.native import as_float32, as_int32, as_int64, call, kernel, row_at
 
 __all__ = ["run_batches", "run_rows", "run_step"]
 
 
-@njit(error_model="numpy")  # compiled as part of its callers
+@kernel
+def run_rows(row):
+    """Rows without a head; words: how many, where the first one is."""
+    table, at = as_int64(row[3]), 0
+    for _ in range(row[2]):
+        call(row_at(table, at))
+        at += table[at + 1]
+
+
+@kernel
+def run_step(table):
+    """One step of a table with its head."""
+    cells, scalars = as_int32(table[CELLS], 0), as_int32(table[SCALARS], 1)
+    for i in range(table[SCALAR_BYTES] >> 2):
+        cells[i] = scalars[i]
+    table[SCALARS] += table[SCALAR_BYTES]
+    at = HEAD
+    for _ in range(table[ROWS]):
+        call(row_at(table, at))
+        at += table[at + 1]
+
+
+@njit(error_model="numpy")  # compiled as part of its caller
 def _copy(target, source, nbytes):
     """Copy memory; the number of bytes is a multiple of four."""
     if nbytes % 8 == 0:
@@ -24,32 +46,6 @@ def _copy(target, source, nbytes):
         narrow_to, narrow_from = as_float32(target), as_float32(source)
         for i in range(nbytes // 4):
             narrow_to[i] = narrow_from[i]
-
-
-@njit(error_model="numpy")
-def _rows(table, at, count):
-    for _ in range(count):
-        call(row_at(table, at))
-        at += table[at + 1]
-
-
-@njit(error_model="numpy")
-def _step(table):
-    _copy(table[CELLS], table[SCALARS], table[SCALAR_BYTES])
-    table[SCALARS] += table[SCALAR_BYTES]
-    _rows(table, HEAD, table[ROWS])
-
-
-@kernel
-def run_rows(row):
-    """Rows without a head; words: how many, where the first one is."""
-    _rows(as_int64(row[3]), 0, row[2])
-
-
-@kernel
-def run_step(table):
-    """One step of a table with its head."""
-    _step(table)
 
 
 @kernel
@@ -69,7 +65,12 @@ def run_batches(row):
             source, nbytes, target = arguments[3 * a], arguments[3 * a + 1], arguments[3 * a + 2]
             for i in range(batch_size):
                 _copy(target + i * nbytes, source + order[batch * batch_size + i] * nbytes, nbytes)
-        _step(table)
+        _copy(table[CELLS], table[SCALARS], table[SCALAR_BYTES])
+        table[SCALARS] += table[SCALAR_BYTES]
+        at = HEAD
+        for _ in range(table[ROWS]):
+            call(row_at(table, at))
+            at += table[at + 1]
         for d in range(n_draws):
             position = as_int64(draws[2 * d])
             position[1] += draws[2 * d + 1]

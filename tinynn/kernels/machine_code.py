@@ -37,7 +37,7 @@ import llvmlite.binding as llvm
 
 from tinynn.kernels import disk_cache
 
-__all__ = ["Written", "address_of", "interpreted", "was_kept"]
+__all__ = ["Written", "address_of", "assembly", "interpreted", "was_kept"]
 
 _FORMAT = b"tinynn machine code 1\n"
 _CHECKSUM = 32  # bytes
@@ -181,8 +181,21 @@ def _target_machine() -> Any:
     return target.create_target_machine(**options)
 
 
+def assembly(written: Written) -> str:
+    """The machine code as text, to look at."""
+    return str(_target_machine().emit_assembly(_finished(written, written.entry)))
+
+
 def _compile(written: Written, symbol: str) -> bytes:
     """Machine code: a line of JSON that lists what it needs, then an object file."""
+    module = _finished(written, symbol)
+    values = [*module.functions, *module.global_variables]
+    needs = [v.name for v in values if v.is_declaration and not v.name.startswith("llvm.")]
+    return json.dumps(needs).encode() + b"\n" + bytes(_target_machine().emit_object(module))
+
+
+def _finished(written: Written, symbol: str) -> Any:
+    """The module after LLVM's passes, in which nothing but the entry can be seen from outside."""
     machine = _target_machine()
     module = llvm.parse_assembly(written.text)
     module.data_layout = str(machine.target_data)
@@ -197,9 +210,7 @@ def _compile(written: Written, symbol: str) -> bytes:
         options.loop_vectorization = True
         builder = llvm.create_pass_builder(machine, options)
         builder.getModulePassManager().run(module, builder)
-    values = [*module.functions, *module.global_variables]
-    needs = [v.name for v in values if v.is_declaration and not v.name.startswith("llvm.")]
-    return json.dumps(needs).encode() + b"\n" + bytes(machine.emit_object(module))
+    return module
 
 
 # --------------------------------------------------------------------------------------------------- loading

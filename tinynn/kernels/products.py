@@ -100,7 +100,15 @@ def row_words(
 
 
 def choose_product(
-    dtype: Any, m: int, n: int, k: int, a_strides: Strides, b_strides: Strides, has_bias: bool, has_times: bool = False, has_sums: bool = False
+    dtype: Any,
+    m: int,
+    n: int,
+    k: int,
+    a_strides: Strides,
+    b_strides: Strides,
+    has_bias: bool,
+    has_times: bool = False,
+    has_sums: bool = False,
 ) -> CompiledProduct:
     """Choose, and compile or load, the kernel for a product.
 
@@ -128,12 +136,14 @@ def choose_product(
     contiguous = k == 1 or (a_strides[1] == 1 and b_strides[0] == 1)  # along k
     if contiguous and k > 0 and (n == 1 or (m == 1 and b_strides[1] != 1)):
         return compile_product("dots", name, 4, REGISTER_BYTES // size, n != 1)
-    if _large(m * n * k) and not (has_times or has_sums) and blas.expressible(m, k, a_strides) and blas.expressible(k, n, b_strides):
+    plain = not (has_times or has_sums)
+    if _large(m * n * k) and plain and blas.expressible(m, k, a_strides) and blas.expressible(k, n, b_strides):
         return compile_product("blas", name)
 
     (tile, cost), (swapped_tile, swapped_cost) = _tile_for(size, n), _tile_for(size, m)
     storing = 4 * REGISTER_BYTES // size * n  # to copy an element to its place takes about as long as four registers
-    if a_strides[0] == 1 and not has_bias and not has_times and n * swapped_cost + m * storing / max(k, 1) < 0.8 * m * cost:
+    by_columns = n * swapped_cost + m * storing / max(k, 1) < 0.8 * m * cost
+    if a_strides[0] == 1 and not has_bias and not has_times and by_columns:
         found, scratch = compile_product("tiles", name, *swapped_tile, "swapped"), m * n * size
     elif b_strides[1] == 1 or n <= 1:
         found, scratch = compile_product("tiles", name, *tile, "direct"), 0

@@ -12,7 +12,7 @@ import numpy as np
 
 from tinynn import modes
 from tinynn.backends import convert
-from tinynn.changes import CountedDict, changes
+from tinynn.changes import Settings, changes
 from tinynn.optim import update
 from tinynn.optim.checks import as_groups, checked_group
 from tinynn.optim.recorded import RecordedStep, Together
@@ -75,7 +75,7 @@ class Optimizer(ABC):
         taken = {p for other in self.param_groups for p in other["params"]}
         complete = {**self.defaults, **checked_group(type(self).__name__, group, taken)}
         self.check(complete)
-        self.param_groups.append(CountedDict(complete))
+        self.param_groups.append(Settings(complete))
         changes.count += 1
 
     def zero_grad(self, set_to_none: bool = True) -> None:
