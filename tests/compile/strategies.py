@@ -191,7 +191,8 @@ class _Writer:
             axis = self.draw(st.integers(0, len(shape) - 1))
             self.write(f"tn.flip({a}, {axis})" if kind == "flip" else f"tn.roll({a}, 1, {axis})")
         elif kind == "pad" and shape:
-            self.write(f"tn.pad({a}, {[(1, 0)] + [(0, 1)] * (len(shape) - 1)})")
+            first, rest = self.one_of([(1, 0), (0, 1), (2, 3)]), self.one_of([(0, 1), (0, 0), (1, 2)])
+            self.write(f"tn.pad({a}, {[first] + [rest] * (len(shape) - 1)}, {self.one_of([0.0, 0.5])})")
 
     def part(self, n: int) -> str:
         kinds = [":", "::-1", "1:", ":-1", "::2", "None, :"] + (["0", "-1"] if n else [])

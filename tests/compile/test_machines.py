@@ -14,8 +14,9 @@ from tinynn.compiler import numba_machine
 from tinynn.compiler.homes import is_home, move_home, side_by_side
 from tinynn.compiler.interpret import Interpreter
 from tinynn.compiler.machine import Machine
-from tinynn.compiler.numba_machine import NumbaMachine, joined_axes
+from tinynn.compiler.numba_machine import NumbaMachine
 from tinynn.compiler.record import record
+from tinynn.kernels.loops import joined_axes
 
 MACHINES = [Interpreter, NumbaMachine]
 both = pytest.mark.parametrize("kind", MACHINES)
@@ -395,6 +396,43 @@ def test_neighbouring_axes_are_joined() -> None:
     assert joined_axes((2, 3, 4), [(12, 4, 1), (3, 1, 0)]) == ([6, 4], [[4, 1], [1, 0]])
     assert joined_axes((), [()]) == ([], [[]])
     assert joined_axes((2, 3), [(1, 2)]) == ([2, 3], [[1, 2]])
+
+
+PIECES: dict[str, Callable[..., Any]] = {
+    "pad behind": lambda x: tn.pad(x, [(0, 2)], 1.5),
+    "pad around": lambda x: tn.pad(x, [(1, 2)], 1.5),
+    "gradient of a slice": lambda x: tn.grad(tn.sum(x[:2] ** 2), x),
+    "stack, and a neighbour": lambda x: (tn.stack([tn.sum(x)[None]] * 2, 1), x / (tn.abs(x) + 0.5), x * x),
+    "concatenate": lambda x: (tn.concatenate([x, x * 2.0, x[:1]], 0), x * 3.0),
+}
+
+
+@both
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("what", PIECES)
+def test_pieces_of_a_buffer_leave_what_lies_behind_them_alone(kind: type[Machine], what: str, dtype: str) -> None:
+    """Flat loops write whole vectors: never beyond a piece of a buffer, nor into the next buffer."""
+
+    def f(x: Any) -> Any:
+        out = PIECES[what](x.detach().requires_grad_())
+        return out if isinstance(out, tuple) else (out,)
+
+    for n in (1, 3, 7, 8, 9, 15, 16, 17, 31):
+        machine = kind(record(f, tn.Tensor(rng.standard_normal(n).astype(dtype))))
+        for _ in range(2):
+            x = rng.standard_normal(n).astype(dtype)
+            for a, b in zip(f(tn.Tensor(x)), machine.run([x]), strict=True):
+                np.testing.assert_allclose(b.array, a.array, 1e-5, 1e-5, err_msg=f"{n} elements")
+
+
+def test_updates_of_parameters_run_in_whole_vectors() -> None:
+    """However long they are: what lies behind them up to a whole vector is padding."""
+    machine = Setup().machine(NumbaMachine)
+    updates = [
+        row for row in machine.plan.rows if row.outputs and machine.plan.buffers[row.outputs[0].base].kind == "state"
+    ]
+    assert updates
+    assert all(machine._prepared_for(row).spec.is_flat for row in updates)  # type: ignore[union-attr]
 
 
 def test_loops_over_more_axes_than_kernels_have() -> None:

@@ -15,7 +15,7 @@ import tinynn as tn
 from tinynn.compiler.expand import expand
 from tinynn.compiler.fuse import Group, fuse
 from tinynn.compiler.interpret import Interpreter
-from tinynn.compiler.layout import LINE, lay_out, line_bytes
+from tinynn.compiler.layout import lay_out, line_bytes
 from tinynn.compiler.plan import Buffer, Plan, make_plan
 from tinynn.compiler.program import Program
 from tinynn.compiler.record import record
@@ -23,6 +23,7 @@ from tinynn.compiler.rows import Call, Loop, Multiply, Row
 from tinynn.compiler.tidy import tidy
 from tinynn.compiler.views import View, contiguous_strides
 from tinynn.compiler.work import Known, Map, Reduction, Work, known
+from tinynn.kernels.memory import LINE
 
 rng = np.random.default_rng(0)
 

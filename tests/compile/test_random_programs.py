@@ -13,9 +13,10 @@ from hypothesis import given, reject, settings
 
 import tinynn as tn
 from tests.compile.strategies import Drawn, programs
+from tinynn.compiler.errors import TraceError
 from tinynn.compiler.interpret import Interpreter
 from tinynn.compiler.numba_machine import NumbaMachine
-from tinynn.compiler.record import TraceError, record
+from tinynn.compiler.record import record
 
 TIMES = int(os.environ.get("TINYNN_EXAMPLES", "1"))
 RUNS = 4

@@ -41,8 +41,7 @@ import pytest
 
 import tinynn as tn
 from tinynn import nn, optim
-from tinynn.compiler.errors import TraceError
-from tinynn.compiler.specialise import CompileError
+from tinynn.compiler.errors import CompileError, TraceError
 
 MACHINES = ("program", "auto")
 GLOBAL_FACTOR = 2.0

@@ -11,7 +11,9 @@ import pytest
 import tinynn as tn
 from tinynn import nn, optim
 from tinynn.compiler.differences import differences
-from tinynn.compiler.record import Program, TraceError, record
+from tinynn.compiler.errors import TraceError
+from tinynn.compiler.program import Program
+from tinynn.compiler.record import record
 from tinynn.nn import functional as F
 
 rng = np.random.default_rng(0)

@@ -148,9 +148,9 @@ def test_comments_do_not_count(tmp_path):
     source = "from tinynn.kernels.native import kernel\n\n@kernel\ndef f(row):\n    '''{}.'''\n    row[2] = {}\n"
     program = (
         f"source = {source!r}.replace(\"'''\", chr(34) * 3)\n"
-        "from tinynn.kernels.native import load_cfunc\n"
+        "from tinynn.kernels.kernel_sources import printed_kernel\n"
         "for words in (('one', 1), ('two', 1), ('two', 2)):\n"
-        "    print(load_cfunc(source.format(*words), 'f').cache_hits, end=' ')\n"
+        "    print(printed_kernel(source.format(*words), 'f').cache_hits, end=' ')\n"
     )
     environment = {**os.environ, disk_cache.VARIABLE: str(tmp_path)}
     result = subprocess.run(

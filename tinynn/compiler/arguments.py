@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -54,7 +55,7 @@ class Arguments:
         if isinstance(value, (tuple, list)):
             self._structure.append((path, type(value), len(value)))
             items = [self._take(f"{path}[{i}]", x) for i, x in enumerate(value)]
-            return _like(value, items)
+            return sequence_like(value, items)
         self.objects.append((path, value))
         return value
 
@@ -91,7 +92,8 @@ class _Place:
         self.index = index
 
 
-def _like(model: Any, items: list[Any]) -> Any:
+def sequence_like(model: Any, items: list[Any]) -> Any:
+    """The items as a list, a tuple or a named tuple, as the model is one."""
     if isinstance(model, list):
         return items
     return type(model)(*items) if hasattr(model, "_fields") else tuple(items)
@@ -103,7 +105,7 @@ def _filled(value: Any, leaves: Sequence[Tensor]) -> Any:
     if isinstance(value, dict):
         return {name: _filled(x, leaves) for name, x in value.items()}
     if isinstance(value, (tuple, list)):
-        return _like(value, [_filled(x, leaves) for x in value])
+        return sequence_like(value, [_filled(x, leaves) for x in value])
     return value
 
 
@@ -113,7 +115,7 @@ def detached(result: Any) -> Any:
         return Tensor(convert.copied(result.array, None))
     if isinstance(result, dict):
         return {name: detached(x) for name, x in result.items()}
-    return _like(result, [detached(x) for x in result]) if isinstance(result, (tuple, list)) else result
+    return sequence_like(result, [detached(x) for x in result]) if isinstance(result, (tuple, list)) else result
 
 
 def tensors_in(result: Any) -> list[Tensor]:
@@ -124,14 +126,16 @@ def tensors_in(result: Any) -> list[Tensor]:
     return [t for x in values for t in tensors_in(x)]
 
 
-def check_lines(leaves: Sequence[Tensor], recording: bool) -> tuple[list[str], dict[str, Any]]:
+def check_lines(leaves: Sequence[Tensor], recording: bool, copied: Sequence[bool]) -> tuple[list[str], dict[str, Any]]:
     """Source that takes arguments x0, x1, ... and makes their arrays a0, a1, ..., or returns MISS.
 
     MISS where a shape, a dtype or a kind is another one. Arrays that are, or look into, memory that the step writes to
-    (``own``: the ids of those) are copied. The names of what the source uses come with it.
+    (``own``: the ids of those) are copied, unless the machine does so anyway (``copied``). The very array of the call
+    before needs no second look. The names of what the source uses come with it.
     """
     lines: list[str] = []
     names: dict[str, Any] = {"Tensor": Tensor, "Leaf": Leaf}
+    names["last"] = SimpleNamespace(**{f"a{i}": None for i in range(len(leaves))})
     for i, leaf in enumerate(leaves):
         array = leaf.array
         names |= {f"shape{i}": array.shape, f"dtype{i}": array.dtype, f"class{i}": type(array)}
@@ -141,9 +145,11 @@ def check_lines(leaves: Sequence[Tensor], recording: bool) -> tuple[list[str], d
         elif recording:
             lines += [f"    if x{i}.node.__class__ is not Leaf: return MISS"]
         lines += [f"    a{i} = x{i}.array", f"else: a{i} = x{i}" if leaf.node is None else "else: return MISS"]
-        lines += [
+        check = (
             f"if a{i}.__class__ is not class{i} or a{i}.dtype is not dtype{i} or a{i}.shape != shape{i}: return MISS"
-        ]
-        if isinstance(array, np.ndarray):
-            lines += [f"b = a{i}.base", f"if (id(a{i}) if b is None else id(b)) in own: a{i} = a{i}.copy()"]
+        )
+        if isinstance(array, np.ndarray) and not copied[i]:
+            lines += [check, f"b = a{i}.base", f"if (id(a{i}) if b is None else id(b)) in own: a{i} = a{i}.copy()"]
+        else:
+            lines += [f"if a{i} is not last.a{i}:", f"    {check}", f"    last.a{i} = a{i}"]
     return lines, names

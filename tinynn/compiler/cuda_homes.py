@@ -7,7 +7,7 @@ import weakref
 from collections.abc import Sequence
 from typing import Any
 
-from tinynn.compiler.layout import LINE
+from tinynn.kernels.memory import LINE, whole_lines
 from tinynn.tensor import Tensor
 
 __all__ = ["move_home", "side_by_side"]
@@ -24,7 +24,7 @@ def side_by_side(tensors: Sequence[Tensor]) -> bool:
 
 def move_home(tensors: Sequence[Tensor], device: Any) -> None:
     """Give tensors memory side by side; their values stay."""
-    lengths = [-(-max(int(t.array.nbytes), 1) // LINE) * LINE for t in tensors]
+    lengths = [whole_lines(int(t.array.nbytes)) for t in tensors]
     block = device.zeros(sum(lengths) + LINE)
     token, at = object(), 0
     for tensor, length in zip(tensors, lengths, strict=True):

@@ -22,8 +22,8 @@ from tinynn.compiler.cuda_device import CupyDevice
 from tinynn.compiler.cuda_homes import move_home, side_by_side
 from tinynn.compiler.cuda_program import plan_for_gpu, registers_on_cpu
 from tinynn.compiler.cuda_rows import gpu_row
-from tinynn.compiler.layout import LINE, lay_out, line_bytes
-from tinynn.compiler.machine import _AHEAD, _CELL, Machine, _Counted
+from tinynn.compiler.layout import lay_out, line_bytes
+from tinynn.compiler.machine import AHEAD, CELL, Machine, StepCounter
 from tinynn.compiler.plan import Buffer, Plan
 from tinynn.compiler.program import Program
 from tinynn.compiler.report import MemoryReport
@@ -31,6 +31,7 @@ from tinynn.compiler.rows import Call
 from tinynn.compiler.views import View
 from tinynn.compiler.work import Known, Operand
 from tinynn.kernels.cuda_launch import SCRATCH, Launch, Walk
+from tinynn.kernels.memory import LINE
 from tinynn.tensor import Tensor
 
 __all__ = ["CudaMachine"]
@@ -68,7 +69,8 @@ class CudaMachine(Machine):
         self._states = [b for b in buffers.values() if b.kind == "state" and b.value.ndim]
         whole = lambda r: self.view(View.whole(r, buffers[r].shape))  # noqa: E731
         self._targets = [None if r is None or r not in self.memory else whole(r) for r in program.arguments]
-        self._steps = [_Counted(step.optimizer, part) for step in program.steps for part in step.parts]
+        self.copied = [target is not None for target in self._targets]
+        self._steps = [StepCounter(step.optimizer, part) for step in program.steps for part in step.parts]
         self._cells = [
             (b.value, self.memory[b.number])
             for b in buffers.values()
@@ -97,13 +99,13 @@ class CudaMachine(Machine):
         buffers, draws = self.plan.buffers, self.program.draws
         scalars = [t for step in self.program.steps for part in step.parts for t in part.scalars]
         self._own_scalars = {id(t): i for i, t in enumerate(scalars)}
-        self._first_position = len(scalars) * _CELL
+        self._first_position = len(scalars) * CELL
         self._sent = self._first_position + len(draws) * _POSITION
         at = -(-self._sent // LINE) * LINE
         places: dict[int, int] = {}
         for buffer in buffers.values():
             if buffer.kind == "state" and id(buffer.value) in self._own_scalars:
-                places[buffer.number] = self._own_scalars[id(buffer.value)] * _CELL
+                places[buffer.number] = self._own_scalars[id(buffer.value)] * CELL
             elif buffer.kind in ("argument", "constant") or (buffer.kind == "state" and self._is_kept_here(buffer)):
                 places[buffer.number] = at
                 at += line_bytes(self.plan, buffer.number)
@@ -126,7 +128,7 @@ class CudaMachine(Machine):
         self.arena = self.device.zeros(self.layout.nbytes + LINE)
         for number, offset in self.layout.offsets.items():
             self.memory[number] = self.device.window(self.arena, offset, (buffers[number].size,), buffers[number].dtype)
-        self._tables = [self.device.table(_AHEAD, self._sent) for _ in range(2)] if self._sent else []
+        self._tables = [self.device.table(AHEAD, self._sent) for _ in range(2)] if self._sent else []
 
     def _is_kept_here(self, buffer: Buffer) -> bool:
         """Whether a state is copied to the GPU for each run: single numbers, and arrays of the CPU."""
@@ -186,7 +188,7 @@ class CudaMachine(Machine):
             self.parts[-1].steps += work.steps(self.device, self.address)  # type: ignore[union-attr]
 
     def _call(self, row: Call) -> _PythonCall:
-        inputs = [self._host.get(v.base, None) if v.base in self._host else self.view(v) for v in row.inputs]
+        inputs = [self._host[v.base] if v.base in self._host else self.view(v) for v in row.inputs]
         for place, value in row.known.items():
             if isinstance(value, np.ndarray) and value.ndim:
                 row.known[place] = self.device.to_device(value)
@@ -207,7 +209,7 @@ class CudaMachine(Machine):
     def run(self, arguments: Sequence[Any]) -> Any:
         """One step on arrays of the shapes that were recorded: what the program's function would return."""
         if not self.left:
-            self.look_ahead(_AHEAD)
+            self.look_ahead(AHEAD)
         for target, array in zip(self._targets, arguments, strict=True):
             if target is not None:
                 self.device.store(target, array)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from tinynn.backends import convert
 from tinynn.compiler.expand import Expander
 from tinynn.compiler.formulas import LARGEST
-from tinynn.compiler.plan import Plan, _held_by_nobody_else, make_plan
+from tinynn.compiler.plan import Plan, held_by_nobody_else, make_plan
 from tinynn.compiler.program import Instruction, Program
 from tinynn.compiler.rows import SAME
 from tinynn.ops.draw import Draw
@@ -31,7 +31,7 @@ class _ForGpu(Expander):
 def _on_the_host(program: Program) -> Program:
     """The program with constants in the CPU's memory, where the planner computes with them, and without moves."""
     constants = {register: convert.to_host(value) for register, value in program.constants.items()}
-    alone = _held_by_nobody_else(program.state)
+    alone = held_by_nobody_else(program.state)
     constants.update({register: convert.to_host(tensor.array) for register, tensor in alone.items()})
     state = {register: tensor for register, tensor in program.state.items() if register not in alone}
     instructions = [

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from tinynn.backends.dispatch import namespace_of
-from tinynn.compiler.arguments import _like
+from tinynn.compiler.arguments import sequence_like
 from tinynn.compiler.program import mapped
 from tinynn.data.dataset import as_tensor, common_length, rows
 from tinynn.data.sampler import permutation, positive_integer, resolve_seed
@@ -68,6 +68,6 @@ def joined(chunks: list[tuple[Any, int]]) -> Any:
     if isinstance(first, dict):
         return {name: joined([(chunk[name], count) for chunk, count in chunks]) for name in first}
     if isinstance(first, (tuple, list)):
-        return _like(first, [joined([(chunk[i], count) for chunk, count in chunks]) for i in range(len(first))])
+        return sequence_like(first, [joined([(chunk[i], count) for chunk, count in chunks]) for i in range(len(first))])
     values = [chunk for chunk, count in chunks for _ in range(count)]
     return values if any(value != first for value in values) else first

@@ -17,12 +17,10 @@ import numpy as np
 
 from tinynn.compiler.formulas import FORMULAS, Formula
 from tinynn.compiler.program import Instruction, Program, Type
+from tinynn.compiler.rows import SAME
 from tinynn.modes import no_grad, observed_by
 from tinynn.ops.base import Op
-from tinynn.ops.piecewise import StopGradient
 from tinynn.tensor import Tensor
-
-_SAME = StopGradient()
 
 
 def expand(program: Program) -> Program:
@@ -90,7 +88,7 @@ class Expander:
 
     def _parts(self, formula: Formula, inputs: Sequence[int], whole: Instruction) -> list[Instruction]:
         """The instructions that a formula is made of; their results stand in the registers of the whole."""
-        watch = _Watch(self, whole.made_at)
+        watch = _Observer(self, whole.made_at)
         with no_grad(), observed_by(watch), np.errstate(all="ignore"):
             given = [self._stand_in(register) for register in inputs]
             watch.know(given, inputs)
@@ -104,7 +102,7 @@ class Expander:
             if made_here and found not in names:
                 names[found] = register
             else:  # an input, or two outputs that are the same
-                parts.append(Instruction(_SAME, (found,), (register,), whole.made_at))
+                parts.append(Instruction(SAME, (found,), (register,), whole.made_at))
         return [
             Instruction(
                 part.op,
@@ -134,7 +132,7 @@ class Expander:
         return self._by_value[key]
 
 
-class _Watch:
+class _Observer:
     """The observer: notes what a formula does."""
 
     wants_tensors = False

@@ -17,7 +17,7 @@ from tinynn.ops import elementwise, piecewise, reduce
 from tinynn.ops.comparison import equal, less, logical_and, logical_not, not_equal
 from tinynn.ops.convolution import AvgPool2d, Conv2d, MaxPool2d
 from tinynn.ops.gradient_of import GradientOf
-from tinynn.ops.indexing import _ARRAY, Gather, Scatter, Slice
+from tinynn.ops.indexing import ARRAY, Gather, Scatter, Slice
 from tinynn.ops.joining import Flip
 from tinynn.ops.neural import BatchNorm, Dropout, Keep, LayerNorm, SoftmaxCrossEntropy
 from tinynn.ops.piecewise import Where, where
@@ -89,15 +89,24 @@ def _cross_entropy(expander: Expander, instruction: Instruction) -> tuple[Formul
         m = reduce.max(x, axis=1, keepdims=True)
         m = where(less(piecewise.abs(m), np.inf), m, 0.0)
         log_sum = elementwise.log(reduce.sum(elementwise.exp(x - m), axis=1, keepdims=True))
-        picked = reduce.sum(where(_is_label(labels, classes, x.dtype), x, 0.0), axis=1, keepdims=True)
-        return reshape(log_sum + (m - picked), (-1,)), log_sum + m
+        return reshape(log_sum + (m - _picked(x, labels, classes)), (-1,)), log_sum + m
 
     return formula, instruction.inputs
 
 
 def _is_label(labels: Any, classes: int, dtype: Any) -> Any:
     """Where row i has its label, a bool (rows, classes). As numbers of the loop: exact for classes below 2**24."""
-    return equal(expand_dims(labels.astype(dtype), 1), np.arange(classes, dtype=dtype))
+    number = labels.astype(dtype)
+    number = where(less(number, 0.0), number + float(classes), number)  # -1 is the last one
+    return equal(expand_dims(number, 1), np.arange(classes, dtype=dtype))
+
+
+def _picked(x: Any, labels: Any, classes: int) -> Any:
+    """x[i, labels[i]] as (rows, 1); NaN where there is no such class, as a program cannot raise."""
+    number = expand_dims(labels.astype(x.dtype), 1)
+    there = logical_and(less(-classes - 0.5, number), less(number, classes - 0.5))
+    picked = reduce.sum(where(_is_label(labels, classes, x.dtype), x, 0.0), axis=1, keepdims=True)
+    return where(there, picked, np.nan)
 
 
 def _gradient(expander: Expander, instruction: Instruction) -> tuple[Formula, tuple[int, ...]] | None:
@@ -146,13 +155,13 @@ def _gather(expander: Expander, instruction: Instruction) -> tuple[Formula, tupl
     if _picks_one_per_row(expander, shape, instruction.inputs[1:]):
 
         def one_per_row(x: Any, _: Any, labels: Any) -> Any:
-            return reduce.sum(where(_is_label(labels, shape[1], x.dtype), x, 0.0), axis=1)
+            return reshape(_picked(x, labels, shape[1]), (-1,))
 
         return one_per_row, instruction.inputs
 
     def formula(x: Any, *indices: Any) -> Any:
         flat = reshape(x, (math.prod(shape[:k]), *shape[k:]))
-        return apply(Gather((_ARRAY,)), flat, _linear(indices, shape))
+        return apply(Gather((ARRAY,)), flat, _linear(indices, shape))
 
     return formula, instruction.inputs
 
@@ -174,7 +183,7 @@ def _scatter(expander: Expander, instruction: Instruction) -> tuple[Formula, tup
 
     def formula(x: Any, *indices: Any) -> Any:
         flat = (math.prod(shape[:k]), *shape[k:])
-        return reshape(apply(Scatter((_ARRAY,), flat), x, _linear(indices, shape)), shape)
+        return reshape(apply(Scatter((ARRAY,), flat), x, _linear(indices, shape)), shape)
 
     return formula, instruction.inputs
 
@@ -190,7 +199,7 @@ def _as_int64(index: Any) -> Any:
 
 def _is_by_arrays(expander: Expander, pattern: tuple[Any, ...], indices: list[int]) -> bool:
     """Whether several int64 arrays index the first axes."""
-    arrays = all(part is _ARRAY for part in pattern) and len(pattern) > 1
+    arrays = all(part is ARRAY for part in pattern) and len(pattern) > 1
     return arrays and all(expander.types[i][1] == np.int64 for i in indices)
 
 
@@ -280,5 +289,3 @@ FORMULAS: dict[type, Rule] = {
     Some: _some,
     All: _some,
 }
-
-__all__ = ["FORMULAS", "LARGEST", "Formula", "Rule"]

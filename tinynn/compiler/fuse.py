@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from tinynn.compiler.views import Shape, View, contiguous_strides
-from tinynn.compiler.work import Call, Known, Map, Operand, Product, Reduction, Work
+from tinynn.compiler.work import Map, Reduction, Work
 
 LARGEST_GROUP = 60  # maps in one loop: more of them spill the registers, and compile slowly
 Space = tuple[Shape, str]  # the lengths of the loops, without those of length 1, and the dtype
@@ -85,7 +85,7 @@ def fuse(work: list[Work]) -> list[Group]:
         space = space_of(item)
         inputs = [x for x in item.inputs if isinstance(x, View)]
         latest = max((position[x.base] for x in inputs if x.base in position), default=-1)
-        number = _home(item, space, inputs, latest, groups, position, readers)
+        number = _group_to_join(item, space, inputs, latest, groups, position, readers)
         if number is None:
             number = len(groups)
             groups.append(Group([], space))
@@ -98,7 +98,7 @@ def fuse(work: list[Work]) -> list[Group]:
     return _merged(groups)
 
 
-def _home(
+def _group_to_join(
     item: Work,
     space: Space | None,
     inputs: list[View],
@@ -170,5 +170,3 @@ def _merged(groups: list[Group]) -> list[Group]:
         maker.update(dict.fromkeys(a.makes, target))
     return [group for group in alive if group is not None]
 
-
-__all__ = ["Call", "Group", "Known", "Operand", "Product", "fuse", "is_full", "over", "reads_in_place", "space_of"]

@@ -72,7 +72,7 @@ def _global_names(code: types.CodeType) -> frozenset[str]:
 ERRORS = "(LookupError, AttributeError, ValueError, TypeError)"  # of names and items that are gone
 
 
-def compiled_function(name: str, source: str, names: dict[str, Any]) -> Any:
+def function_from_source(name: str, source: str, names: dict[str, Any]) -> Any:
     """The function that ``source`` defines; ``names`` are cells of it, which are found faster than globals."""
     inner = "\n".join(f"    {line}" for line in source.split("\n"))
     space: dict[str, Any] = {}
@@ -131,7 +131,7 @@ class Watch:
         """A function that says whether all is as it was."""
         body, names = self.expression()
         source = f"def unchanged():\n    try:\n        return {body}\n    except {ERRORS}:\n        return False\n"
-        return compiled_function("unchanged", source, names)
+        return function_from_source("unchanged", source, names)
 
 
 class Look:
@@ -244,9 +244,10 @@ class Look:
     def _optimizer(self, path: str, optimizer: Any) -> None:
         """Settings are read at every step; only what asks for another formula counts."""
         self.optimizers.append(optimizer)
-        if hasattr(optimizer, "_check_settings"):
+        rules: tuple[int, ...] = ()
+        if isinstance(optimizer, _class_of("tinynn.optim.optimizer", "FormulaOptimizer")):
             optimizer._check_settings()
-        rules = tuple(map(id, getattr(optimizer, "_rules", ())))
+            rules = tuple(map(id, optimizer._rules))
         self.marks[path] = "optimizer", id(optimizer), id(optimizer.state), rules
         params = [p for group in optimizer.param_groups for p in group["params"]]
         steps = [optimizer.state[p].get("step", 0) if p in optimizer.state else 0 for p in params]

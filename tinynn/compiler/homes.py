@@ -10,29 +10,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tinynn.kernels.memory import LINE, whole_lines
 from tinynn.tensor import Tensor
-
-Array = NDArray[Any]
-LINE = 64  # bytes of a cache line, and of the widest vector register
 
 # the memory by its id, and by where in it an array begins and how long it is: a slice of the array is no home
 _homes: weakref.WeakValueDictionary[tuple[int, int, int], Any] = weakref.WeakValueDictionary()
-
-
-def aligned_empty(nbytes: int) -> Array:
-    """Uninitialised bytes, from a multiple of 64 on."""
-    raw = np.empty(nbytes + LINE, np.uint8)
-    first = -raw.ctypes.data % LINE
-    return raw[first : first + nbytes]
-
-
-def aligned_zeros(nbytes: int) -> Array:
-    """Zeros in bytes, from a multiple of 64 on."""
-    raw = np.zeros(nbytes + LINE, np.uint8)
-    first = -raw.ctypes.data % LINE
-    return raw[first : first + nbytes]
 
 
 def is_home(array: Any) -> bool:
@@ -43,10 +26,6 @@ def is_home(array: Any) -> bool:
     return _homes.get((id(base), array.ctypes.data, array.nbytes)) is base
 
 
-def _lines(array: Array) -> int:
-    return -(-max(array.nbytes, 1) // LINE) * LINE
-
-
 def side_by_side(tensors: Sequence[Tensor]) -> bool:
     """Whether the tensors' arrays follow each other in one such memory, each from a whole cache line on."""
     arrays = [tensor.array for tensor in tensors]
@@ -54,7 +33,7 @@ def side_by_side(tensors: Sequence[Tensor]) -> bool:
         return False
     starts = [array.ctypes.data for array in arrays]
     return all(
-        array.base is arrays[0].base and start + _lines(array) == following
+        array.base is arrays[0].base and start + whole_lines(array.nbytes) == following
         for array, start, following in zip(arrays, starts, starts[1:], strict=False)
     )
 
@@ -62,11 +41,11 @@ def side_by_side(tensors: Sequence[Tensor]) -> bool:
 def move_home(tensors: Sequence[Tensor]) -> None:
     """Give the tensors memory side by side; their values stay."""
     arrays = [tensor.array for tensor in tensors]
-    raw = np.zeros(sum(map(_lines, arrays)) + 2 * LINE, np.uint8)
+    raw = np.zeros(sum(whole_lines(array.nbytes) for array in arrays) + 2 * LINE, np.uint8)
     at = -raw.ctypes.data % LINE
     for tensor, array in zip(tensors, arrays, strict=True):
         home = np.ndarray(array.shape, array.dtype, raw, at)
         home[...] = array
         _homes[id(raw), home.ctypes.data, home.nbytes] = raw
         tensor.array = home
-        at += _lines(array)
+        at += whole_lines(array.nbytes)

@@ -12,8 +12,9 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from tinynn.compiler.rows import Loop, Row
-from tinynn.compiler.shorten import in_canonical_order, substituted
+from tinynn.compiler.shorten import in_canonical_order
 from tinynn.compiler.views import View
+from tinynn.kernels.rewrites import substituted
 from tinynn.kernels.symbols import Symbol
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def join_reductions(rows: list[Row], buffers: dict[int, Buffer], pinned: set[int
     for number, row in enumerate(rows):
         if not isinstance(row, Loop) or not all(row.reductions) or math.prod(row.space) > LARGEST:
             continue
-        home = _home(number, row, rows, buffers, gone)
+        home = _loop_to_join(number, row, rows, buffers, gone)
         if home is not None:
             _join(home, row)
             in_canonical_order(home)
@@ -39,7 +40,7 @@ def join_reductions(rows: list[Row], buffers: dict[int, Buffer], pinned: set[int
         _drop_unread(rows, buffers, pinned)
 
 
-def _home(number: int, row: Loop, rows: list[Row], buffers: dict[int, Buffer], gone: set[int]) -> Loop | None:
+def _loop_to_join(number: int, row: Loop, rows: list[Row], buffers: dict[int, Buffer], gone: set[int]) -> Loop | None:
     """The loop that makes the last of a reduction's inputs, if it can do the reduction as well."""
     bases = {view.base for view in row.inputs}
     written = {view.base for view in row.outputs}
@@ -79,7 +80,7 @@ def _join(home: Loop, row: Loop) -> None:
                 home.names.append(f"a{1 + max((int(n[1:]) for n in home.names), default=-1)}")
             values[old] = Symbol.variable(home.names[home.inputs.index(view)], is_bool)
     home.outputs += row.outputs
-    home.expressions += [substituted(expression, values) for expression in row.expressions]
+    home.expressions += substituted(row.expressions, values)
     home.reductions += row.reductions
     home.scales += row.scales
     home.origins += row.origins

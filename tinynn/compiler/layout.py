@@ -11,11 +11,10 @@ from bisect import insort
 from dataclasses import dataclass
 
 from tinynn.compiler.plan import Plan
-from tinynn.compiler.rows import Loop
 from tinynn.compiler.views import View
+from tinynn.kernels.memory import whole_lines
 
 _LARGE = 1 << 16  # bytes
-LINE = 64  # bytes: buffers begin and end at whole cache lines
 
 
 @dataclass(frozen=True)
@@ -99,7 +98,7 @@ def _place_small(lives: list[_Life], turns: int, begin: int) -> int:
 
 def line_bytes(plan: Plan, number: int) -> int:
     """A buffer's length in bytes, in whole cache lines."""
-    return -(-max(plan.buffers[number].nbytes, 1) // LINE) * LINE
+    return whole_lines(plan.buffers[number].nbytes)
 
 
 class _Memory:
@@ -132,5 +131,3 @@ class _Memory:
                 joined = (self.free[left][0], self.free[left][1] + self.free[left + 1][1])
                 self.free[left : left + 2] = [joined]
 
-
-__all__ = ["LINE", "Layout", "Loop", "lay_out", "line_bytes"]

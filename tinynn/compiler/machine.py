@@ -19,25 +19,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinynn import autodiff, graph
-from tinynn.compiler.homes import aligned_empty, aligned_zeros, is_home, move_home, side_by_side
-from tinynn.compiler.layout import LINE, lay_out, line_bytes
+from tinynn.compiler.homes import is_home, move_home, side_by_side
+from tinynn.compiler.layout import lay_out, line_bytes
 from tinynn.compiler.plan import Buffer, Plan, make_plan
 from tinynn.compiler.program import Program, Register, mapped
 from tinynn.compiler.report import MemoryReport, eager_peak
 from tinynn.compiler.rows import Call
 from tinynn.compiler.views import View
 from tinynn.compiler.work import Known, Operand
+from tinynn.kernels.memory import LINE, empty_bytes, zero_bytes
 from tinynn.tensor import Tensor
 
 Array = NDArray[Any]
 
 
-_CELL = 8  # bytes for an optimizer's scalar
+CELL = 8  # bytes for an optimizer's scalar
 _LARGE = 1 << 16  # bytes from which on arguments and results are not copied
-_AHEAD = 128  # steps for which the scalars are computed at once
+AHEAD = 128  # steps for which the scalars are computed at once
 
 
-class _Counted:
+class StepCounter:
     """Parameters of an optimizer that share their scalars and their step number."""
 
     def __init__(self, optimizer: Any, part: Any) -> None:
@@ -56,6 +57,7 @@ class Machine(ABC):
     Attributes
     ----------
     plan, layout : what runs, and where the inner buffers lie
+    copied : for each argument, whether `run` copies it before it computes anything
     source : the text of the machine's kernels
     """
 
@@ -68,7 +70,7 @@ class Machine(ABC):
         self.program = program
         self.plan: Plan = make_plan(program, self.splits)
         self.layout = lay_out(self.plan)
-        self.arena = aligned_zeros(self.layout.nbytes + LINE)
+        self.arena = zero_bytes(self.layout.nbytes + LINE)
         self.memory: dict[int, Array] = {}  # buffer -> its memory as a flat array, padding included
         self._external = self._external_buffers() if self.binds else set()
         self._own: dict[int, Array] = {}
@@ -80,7 +82,8 @@ class Machine(ABC):
             None if r is None or r not in self.memory else self.view(View.whole(r, self.plan.buffers[r].shape))
             for r in program.arguments
         ]
-        self._steps = [_Counted(step.optimizer, part) for step in program.steps for part in step.parts]
+        self.copied = [t is not None and r not in self._external for t, r in zip(self._targets, program.arguments)]
+        self._steps = [StepCounter(step.optimizer, part) for step in program.steps for part in step.parts]
         self._cells = [
             (b.value, self.memory[b.number])
             for b in self.plan.buffers.values()
@@ -124,7 +127,7 @@ class Machine(ABC):
         buffers = self.plan.buffers
         scalars = [t for step in self.program.steps for part in step.parts for t in part.scalars]
         self._own_scalars = {id(t): i for i, t in enumerate(scalars)}
-        cells = len(scalars) * _CELL
+        cells = len(scalars) * CELL
         others = [
             b
             for b in buffers.values()
@@ -132,11 +135,11 @@ class Machine(ABC):
             if not (b.kind == "state" and id(b.value) in self._own_scalars)
         ]
         first = -(-cells // LINE) * LINE
-        self.fixed = aligned_zeros(first + sum(line_bytes(self.plan, b.number) for b in others) + LINE)
+        self.fixed = zero_bytes(first + sum(line_bytes(self.plan, b.number) for b in others) + LINE)
         for buffer in buffers.values():
             if buffer.kind == "state" and id(buffer.value) in self._own_scalars:
-                at = self._own_scalars[id(buffer.value)] * _CELL
-                self.memory[buffer.number] = self.fixed[at : at + _CELL].view(buffer.dtype)
+                at = self._own_scalars[id(buffer.value)] * CELL
+                self.memory[buffer.number] = self.fixed[at : at + CELL].view(buffer.dtype)
         at = first
         for buffer in others:
             self.memory[buffer.number] = part = self._part(self.fixed, at, buffer)
@@ -241,7 +244,7 @@ class Machine(ABC):
         for number in self._external:
             if number in self.layout.offsets:
                 buffer = self.plan.buffers[number]
-                self.bind(number, aligned_empty(line_bytes(self.plan, number)).view(buffer.dtype))
+                self.bind(number, empty_bytes(line_bytes(self.plan, number)).view(buffer.dtype))
         return rest
 
     def inline(self, arguments: Sequence[str]) -> tuple[list[str], dict[str, Any]] | None:
@@ -270,12 +273,16 @@ class Machine(ABC):
         lines.append("return Tensor(number[0])" if self._number is not None else "return collect()")
         return lines, names
 
+    def can_run_batches(self) -> bool:
+        """Whether there is a ``run_batches``, which takes many steps at once, and the program allows it."""
+        return False
+
     def bind_own(self) -> None:
         """Let large arguments and results lie in memory of the machine's own, for many steps at once."""
         for number in self._external:
             if number not in self._own:
                 buffer = self.plan.buffers[number]
-                self._own[number] = aligned_zeros(line_bytes(self.plan, number)).view(buffer.dtype)
+                self._own[number] = zero_bytes(line_bytes(self.plan, number)).view(buffer.dtype)
             self.bind(number, self._own[number])
 
     def finish(self) -> None:
@@ -304,17 +311,17 @@ class Machine(ABC):
         """Compute the optimizers' scalars for the next ``count`` steps; for more and more while no setting changes."""
         if count is None:
             count = self._horizon
-            self._horizon = min(2 * self._horizon, _AHEAD)
+            self._horizon = min(2 * self._horizon, AHEAD)
         self.left = count
         if not self._steps:
             return
-        width = len(self._own_scalars) * _CELL
+        width = len(self._own_scalars) * CELL
         self._ahead = np.zeros((count, width), np.uint8)
         for counted in self._steps:
             counted.t = counted.states[0]["step"]
             rows = counted.optimizer.scalars_ahead(counted.group, counted.t + 1, count)
             for scalar, column in zip(counted.scalars, rows, strict=True):
-                at = self._own_scalars[id(scalar)] * _CELL
+                at = self._own_scalars[id(scalar)] * CELL
                 self._ahead[:, at : at + scalar.dtype.itemsize].view(scalar.dtype)[:, 0] = column
         self._started = [counted.t for counted in self._steps]
         self._point_to_scalars(self._ahead.ctypes.data, width, self.fixed.ctypes.data)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tinynn.compiler.sort import Sorter
 
 MOST_PRODUCTS = 64  # rows of the table that one operation may become; larger stacks stay a call
+MOST_TERMS = 1 << 16  # of stacks that become sums of products instead, whose terms may all be written to memory
 
 
 def as_products(sorter: Sorter, instruction: Instruction, inputs: list[Operand]) -> Product | View | None:
@@ -83,7 +84,7 @@ class _Stacks:
         stack, m, k, n = (math.prod(sizes[letter] for letter in letters) for letters in (batch, rows, shared, columns))
         outer = tuple(sizes[letter] for letter in batch)
         stacked_a, stacked_b = self._merged(a, (*outer, m, k)), self._merged(b, (*outer, k, n))
-        if stacked_a is None or stacked_b is None or (stack > MOST_PRODUCTS and self._too_large(stack * m * n * k)):
+        if stacked_a is None or stacked_b is None or (stack > MOST_PRODUCTS and stack * m * n * k > MOST_TERMS):
             return None
         order = [*batch, *rows, *columns]
         natural = tuple(sizes[letter] for letter in order)
@@ -115,9 +116,6 @@ class _Stacks:
             strides.append(stride)
         return View(view.base, tuple(sizes), tuple(strides), view.offset)
 
-    def _too_large(self, terms: int) -> bool:
-        return terms > 1 << 16
-
     def _batched(self, out: int, a: View, b: View) -> Product | View | None:
         """One product for each matrix of the stacks; sums of products where these are many and small."""
         *batch, m, k = a.shape
@@ -125,7 +123,7 @@ class _Stacks:
         whole = View.whole(out, (*batch, m, n))
         stack = math.prod(batch)
         if stack > MOST_PRODUCTS or (m == n == 1 and stack > 1):
-            return None if self._too_large(stack * m * n * k) else self._sums(out, a, b)
+            return None if stack * m * n * k > MOST_TERMS else self._sums(out, a, b)
         for index in itertools.product(*map(range, batch)):
             part_a, part_b, place = a.sliced(index), b.sliced(index), whole.sliced(index)
             assert part_a is not None

@@ -10,7 +10,7 @@ import numpy as np
 from tinynn.compiler.rows import Call
 from tinynn.compiler.views import View
 from tinynn.kernels.kernel_sources import kernel_of_module
-from tinynn.ops.indexing import _ARRAY, Gather, Scatter
+from tinynn.ops.indexing import ARRAY, Gather, Scatter
 from tinynn.ops.neural import Keep
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def _picks(row: Call, op: Gather | Scatter, machine: NumbaMachine) -> NativeRow 
     dtype = machine.plan.buffers[row.outputs[0].base].dtype.name
     if dtype not in ("float64", "float32"):
         return None
-    if op.pattern[-1] is not _ARRAY or any(part != slice(None) for part in op.pattern[:-1]):
+    if op.pattern[-1] is not ARRAY or any(part != slice(None) for part in op.pattern[:-1]):
         return None
     operands = _Operands(row)
     index = operands.views[1]

@@ -14,19 +14,18 @@ from typing import Any
 
 import numpy as np
 
-from tinynn.compiler.homes import aligned_zeros
 from tinynn.compiler.interpret import run_row
-from tinynn.compiler.machine import LINE, Array, Machine
+from tinynn.compiler.machine import Array, Machine
 from tinynn.compiler.native_rows import NativeRow, native_row
-from tinynn.compiler.record import Program
+from tinynn.compiler.program import Program
 from tinynn.compiler.rows import Call, Loop, Multiply, Row
 from tinynn.compiler.views import View, contiguous_strides
 from tinynn.kernels import driver
 from tinynn.kernels.elementwise import pool
-from tinynn.kernels.loops import Access, CompiledKernel, LoopSpec, compile_loop, row_words, supported
+from tinynn.kernels.loops import Access, CompiledKernel, LoopSpec, compile_loop, joined_axes, row_words, supported
+from tinynn.kernels.memory import LINE, zero_bytes
 from tinynn.kernels.products import CompiledProduct, choose_product
 from tinynn.kernels.products import row_words as product_words
-from tinynn.kernels.symbols import Symbol
 
 _SHORT = 1e5  # operations in a step up to which the interpreter's lock is kept: giving it away costs as much
 _LONG = 2e7  # operations in a loop from which on threads share it
@@ -181,7 +180,11 @@ class NumbaMachine(Machine):
 
     def can_run_batches(self) -> bool:
         """Whether a step is one stretch of the table, so that many can run without Python."""
-        return len(self._stretches) == 1 and not self.program.grads_in
+        if len(self._stretches) > 1 or self.program.grads_in:
+            return False
+        types = [self.program.types[r] for r in self.program.arguments if r is not None]
+        types += [((1, *self.program.types[r][0]), self.program.types[r][1]) for r in self.plan.results]
+        return all(shape and math.prod(shape[1:]) * dtype.itemsize % 4 == 0 for shape, dtype in types)
 
     def run_batches(self, arrays: Sequence[Array], order: Array, batch_size: int, n_batches: int) -> Any:
         """One step for each minibatch: rows ``order[0], order[1], ...`` of the arrays, ``batch_size`` at a time.
@@ -234,7 +237,7 @@ class NumbaMachine(Machine):
     def scratch(self, nbytes: int) -> Array:
         """Memory for a row while it runs. Rows run one after the other, so they share it, and it stays in cache."""
         if nbytes not in self._scratch:
-            self._scratch[nbytes] = aligned_zeros(nbytes + LINE)
+            self._scratch[nbytes] = zero_bytes(nbytes + LINE)
         return self._scratch[nbytes]
 
     def address(self, view: View) -> int:
@@ -266,7 +269,7 @@ class _LoopRow:
         self.strides = [by_view[id(view)] for view in operands]
         self.operands = operands
         flat = len(self.sizes) == 1 and not any(reductions) and all(s[0] in (0, 1) for s in self.strides)
-        ends_whole = all(_ends_with_buffer(view, machine) for view in outputs)
+        ends_whole = all(_ends_with_buffer(view, machine, row.dtype) for view in outputs)
 
         def access(view: View) -> Access:
             steps = by_view[id(view)]
@@ -354,36 +357,12 @@ def _threads() -> int:
     return int(get_num_threads())
 
 
-def joined_axes(space: tuple[int, ...], strides: list[tuple[int, ...]]) -> tuple[list[int], list[list[int]]]:
-    """Join neighbouring axes along which every operand goes on as if they were one.
-
-    Examples
-    --------
-    >>> joined_axes((2, 3, 4), [(12, 4, 1), (0, 0, 1)])
-    ([6, 4], [[4, 1], [0, 1]])
-    """
-    sizes: list[int] = []
-    joined: list[list[int]] = [[] for _ in strides]
-    for axis in range(len(space)):
-        n = space[axis]
-        if sizes and all(j[-1] == s[axis] * n for j, s in zip(joined, strides, strict=True)):
-            sizes[-1] *= n
-            for j, s in zip(joined, strides, strict=True):
-                j[-1] = s[axis]
-        else:
-            sizes.append(n)
-            for j, s in zip(joined, strides, strict=True):
-                j.append(s[axis])
-    return sizes, joined
-
-
-def _ends_with_buffer(view: View, machine: NumbaMachine) -> bool:
-    """Whether a flat operand is whole vectors, or what lies behind it up to there belongs to nobody else."""
-    flat = machine.memory[view.base]
-    size = math.prod(view.shape)
+def _ends_with_buffer(view: View, machine: NumbaMachine, dtype: str) -> bool:
+    """Whether a flat output is whole vectors, or what is written behind it, up to there, is its buffer's padding."""
     if view.shape and view.strides != contiguous_strides(view.shape):
         return False
-    return size % (LINE // 4) == 0 or view.offset + size >= flat.size - (LINE // flat.itemsize - 1)
+    size, lanes = math.prod(view.shape), LINE // np.dtype(dtype).itemsize
+    whole = -(-size // lanes) * lanes
+    is_last = view.offset + size >= machine.plan.buffers[view.base].size
+    return size == whole or (is_last and view.offset + whole <= machine.memory[view.base].size)
 
-
-__all__ = ["Array", "NumbaMachine", "Symbol", "joined_axes"]

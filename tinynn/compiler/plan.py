@@ -20,7 +20,7 @@ from tinynn.compiler.expand import expand
 from tinynn.compiler.join import join_reductions
 from tinynn.compiler.program import Program, Register
 from tinynn.compiler.rows import Call, Loop, Multiply, Row
-from tinynn.compiler.shorten import in_canonical_order, recompute_cheap_values, side_by_side, update_early
+from tinynn.compiler.shorten import in_canonical_order, merge_equal_updates, recompute_cheap_values, update_early
 from tinynn.compiler.sort import COPIED
 from tinynn.compiler.split import split_batches
 from tinynn.compiler.tidy import tidy
@@ -92,7 +92,7 @@ class _Planner:
         self.assignments = list(final.values())  # only the last assignment to a tensor counts
         self.returned = list(dict.fromkeys(_registers(program.result)))
         self.returned += [r for _, r in program.grads_out if r is not None]
-        alone = {register: tensor.array for register, tensor in _held_by_nobody_else(program.state).items()}
+        alone = {register: tensor.array for register, tensor in held_by_nobody_else(program.state).items()}
         needed = [*self.returned, *(r for _, r in self.assignments)]
         self.tidied: Tidied = tidy(expand(program), needed, alone)
         self.next = max(self.tidied.types, default=0) + 1
@@ -161,7 +161,7 @@ class _Planner:
         join_reductions(self.rows, self.buffers, self._pinned(results))
         if splits:
             split_batches(self.rows, self.buffers, self.new, self._pinned(results))
-        neighbours = side_by_side(self.rows, self.buffers, self._pinned(results))
+        neighbours = merge_equal_updates(self.rows, self.buffers)
         update_early(self.rows, self.buffers, neighbours)
         return Plan(self.program, self.rows, self.buffers, neighbours, results, assigned)
 
@@ -355,7 +355,7 @@ def _loop_dtype(dtype: np.dtype[Any]) -> str:
     return "float64" if dtype.kind == "b" else dtype.name
 
 
-def _held_by_nobody_else(state: dict[int, Tensor]) -> dict[int, Tensor]:
+def held_by_nobody_else(state: dict[int, Tensor]) -> dict[int, Tensor]:
     """Tensors that only the program knows, such as the 1 that a walk back starts with: their values stay."""
     alone = _reference_counts({-1: Tensor(np.zeros(()))})[-1]
     return {register: state[register] for register, count in _reference_counts(state).items() if count <= alone}

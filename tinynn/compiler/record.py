@@ -28,7 +28,7 @@ import numpy as np
 from tinynn import graph, modes
 from tinynn.backends import convert, dispatch
 from tinynn.compiler.errors import TraceError
-from tinynn.compiler.program import Instruction, Program, Register, leaves, mapped
+from tinynn.compiler.program import Instruction, Program, Register, mapped
 from tinynn.graph import Leaf, Node
 from tinynn.ops.base import Op
 from tinynn.ops.indexing import Gather, Scatter
@@ -235,7 +235,8 @@ class _Recorder:
             ".nump": "compute with tinynn's functions, or return the tensor and go on outside",
             "int()": "use the tensor itself as an index, or give the number as an argument",
         }
-        advice = hints.get(what[:4], hints.get(what[:5], "keep it a tensor, or return it and look at it outside"))
+        otherwise = "keep it a tensor, or return it and look at it outside"
+        advice = next((hint for start, hint in hints.items() if what.startswith(start)), otherwise)
         self.forbid(f"{what} of {tensor.describe()}, whose value is another one in each run,", advice)
 
     def assigning(self, tensor: Tensor) -> None:
@@ -377,7 +378,3 @@ def _check_settings(holder: Any, before: list[dict[str, Any]]) -> None:
                     f"{new[name]!r}, which would happen once and not at each run: do it between calls"
                 )
 
-
-_map = mapped
-
-__all__ = ["Instruction", "Program", "Register", "TraceError", "leaves", "mapped", "record"]

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field, replace
 
 from tinynn.compiler.views import Shape, View
 from tinynn.compiler.work import Call as CallWork
+from tinynn.kernels.rewrites import in_order
 from tinynn.kernels.symbols import Symbol
 from tinynn.ops.piecewise import StopGradient
 
-SAME = StopGradient()  # copies
+SAME = StopGradient()  # the operation of copies: its result is its input
 Origin = tuple[str, str]  # the operation, and the user's line
 
 
@@ -73,8 +74,6 @@ class Loop(Row):
 
     @property
     def flops(self) -> int:
-        from tinynn.kernels.rewrites import in_order
-
         return math.prod(self.space) * sum(1 for node in in_order(self.expressions) if node.operands)
 
     def inout(self) -> list[int]:

@@ -1,4 +1,4 @@
-"""Two ways to a shorter table: values that are cheap to compute again are not stored; equal updates share a loop."""
+"""A shorter table: values that are cheap to compute again are not stored; equal updates share a loop, and run early."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from tinynn.compiler.rows import Loop, Row
 from tinynn.compiler.views import View
-from tinynn.kernels.rewrites import in_order
+from tinynn.kernels.memory import LINE
+from tinynn.kernels.rewrites import in_order, substituted
 from tinynn.kernels.symbols import Symbol
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ CHEAP = {
     "less", "less_equal", "equal", "not_equal", "logical_and", "logical_or", "logical_not",
 }  # fmt: skip
 MOST_REPEATED = 6  # operations that may be done again to save a load and a store
-LINE = 64  # bytes of a cache line, and of the widest vector register
 SMALL = 4096  # elements up to which updates are put side by side
 
 
@@ -87,10 +87,10 @@ def _recompute(
 ) -> None:  # fmt: skip
     for user in set(users):
         assert isinstance(user, Loop)
-        replacement = substituted(expression, {node: _variable(user, v, node) for node, v in basis.items()})
+        (replacement,) = substituted([expression], {node: _variable(user, v, node) for node, v in basis.items()})
         at = user.inputs.index(view)
         old = Symbol.variable(user.names[at], expression.is_bool)
-        user.expressions = [substituted(e, {old: replacement}) for e in user.expressions]
+        user.expressions = substituted(user.expressions, {old: replacement})
         used = {node.value for e in user.expressions for node in in_order([e]) if node.function == "variable"}
         kept = [k for k, name in enumerate(user.names) if name in used]
         for v in user.inputs:
@@ -112,37 +112,16 @@ def _variable(user: Loop, view: View, node: Symbol) -> Symbol:
     return Symbol.variable(user.names[user.inputs.index(view)], node.is_bool)
 
 
-def substituted(expression: Symbol, replacements: dict[Symbol, Symbol]) -> Symbol:
-    """The expression with other nodes in the place of some."""
-    done: dict[int, Symbol] = {id(node): new for node, new in replacements.items()}
-    stack = [(expression, False)]
-    while stack:
-        node, operands_done = stack.pop()
-        if id(node) in done:
-            continue
-        if not operands_done:
-            stack.append((node, True))
-            stack.extend((operand, False) for operand in node.operands)
-            continue
-        operands = tuple(done[id(operand)] for operand in node.operands)
-        done[id(node)] = Symbol(node.function, operands, node.value, node.is_bool) if operands else node
-    return done[id(expression)]
+# --------------------------------------------------------------------------------------------- equal updates
 
 
-# ----------------------------------------------------------------------------------------------- side by side
-
-
-def side_by_side(rows: list[Row], buffers: dict[int, Buffer], pinned: set[int]) -> list[tuple[int, ...]]:
+def merge_equal_updates(rows: list[Row], buffers: dict[int, Buffer]) -> list[tuple[int, ...]]:
     """Merge equal flat updates of small parameters into one loop over memory in which they lie side by side.
 
     Returns
     -------
     the groups of buffers that must follow each other in memory, each padded to whole cache lines
     """
-    last_touch: dict[int, int] = {}
-    for number, row in enumerate(rows):
-        for view in (*row.inputs, *row.outputs):
-            last_touch[view.base] = number
     families: dict[object, list[int]] = defaultdict(list)
     for number, row in enumerate(rows):
         key = _update_key(row, buffers)
@@ -229,21 +208,12 @@ def _merge(members: list[Loop], buffers: dict[int, Buffer]) -> Loop:
 
 def in_canonical_order(loop: Loop) -> None:
     """Name the inputs a0, a1, ... in the order in which the expressions use them, so that equal loops look equal."""
-    names: dict[str, str] = {}
-    for node in in_order(loop.expressions):
-        if node.function == "variable":
-            names.setdefault(str(node.value), f"a{len(names)}")
-    is_bool = {str(n.value): n.is_bool for n in in_order(loop.expressions) if n.function == "variable"}
-    # by way of other names, so that no old name is taken for a new one
-    for to_other_names in (True, False):
-        swaps = {}
-        for old, new in names.items():
-            before, after = (old, "b" + new) if to_other_names else ("b" + new, new)
-            swaps[Symbol.variable(before, is_bool[old])] = Symbol.variable(after, is_bool[old])
-        loop.expressions = [substituted(e, swaps) for e in loop.expressions]
-    order = [loop.names.index(old) for old in names]
-    loop.inputs = [loop.inputs[k] for k in order]
-    loop.names = list(names.values())
+    variables = {str(node.value): node for node in in_order(loop.expressions) if node.function == "variable"}
+    names = [f"a{k}" for k in range(len(variables))]
+    new = [Symbol.variable(name, old.is_bool) for name, old in zip(names, variables.values(), strict=True)]
+    loop.expressions = substituted(loop.expressions, dict(zip(variables.values(), new, strict=True)))
+    loop.inputs = [loop.inputs[loop.names.index(old)] for old in variables]
+    loop.names = names
 
 
 def update_early(rows: list[Row], buffers: dict[int, Buffer], neighbours: list[tuple[int, ...]]) -> None:

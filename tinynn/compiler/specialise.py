@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from typing import Any
 
@@ -18,9 +18,10 @@ from tinynn.backends import convert, select
 from tinynn.changes import changes
 from tinynn.compiler.arguments import Arguments, check_lines, detached, tensors_in
 from tinynn.compiler.differences import differences
-from tinynn.compiler.errors import TraceError
-from tinynn.compiler.guards import ERRORS, Look, compiled_function, difference
-from tinynn.compiler.record import Program, record
+from tinynn.compiler.errors import CompileError, TraceError
+from tinynn.compiler.guards import ERRORS, Look, difference, function_from_source
+from tinynn.compiler.program import Program
+from tinynn.compiler.record import record
 from tinynn.compiler.state import State, mismatch
 from tinynn.modes import mode
 from tinynn.tensor import Tensor
@@ -28,15 +29,12 @@ from tinynn.tensor import Tensor
 MISS = object()  # in the place of an argument that was not given
 
 
-class CompileError(RuntimeError):
-    """A compiled program does not compute what the function computes; it is not used."""
-
-
 class ProgramMachine:
     """The plainest machine: `Program.run`, instruction by instruction in NumPy."""
 
     def __init__(self, program: Program) -> None:
         self.program = program
+        self.copied = [False] * len(program.arguments)
 
     def run(self, arrays: list[Any]) -> Any:
         """The result for arguments with these arrays; assignments are carried out."""
@@ -60,6 +58,17 @@ class ProgramMachine:
     def refresh(self) -> None:
         """So are single numbers and settings."""
 
+    def recount(self) -> None:
+        """`run` puts step numbers back itself."""
+
+    def inline(self, arguments: Sequence[str]) -> None:
+        """`run` stays a function."""
+        return
+
+    def can_run_batches(self) -> bool:
+        """One step at a time."""
+        return False
+
     @property
     def plan(self) -> str:
         return str(self.program)
@@ -74,7 +83,7 @@ class ProgramMachine:
 
 
 def machine_for(program: Program, kind: str) -> Any:
-    """The machine of a kind: "auto", "numba", "numpy" or "cupy"."""
+    """The machine of a kind: "auto", "numba", "numpy", "cupy", or (for tests) "program", which plans nothing."""
     if kind == "program":
         return ProgramMachine(program)
     if kind == "auto" and any(tensor.device != "cpu" for tensor in program.state.values()):
@@ -102,6 +111,15 @@ class Specialisation:
     Attributes
     ----------
     stage : how many times it was recorded; 2 when the machine runs
+    reason : why it was made, in words
+    look, values, setting : what it was made for: all that the function reaches, marks of the arguments that are no
+        arrays, and (gradients recorded or not, backend, default dtype)
+    program, machine : the latest record, and what runs it
+    broken : what the machine computed wrongly; None if it did not, or has not run yet
+    outside : large NumPy arrays from outside of the function, which the program takes as further arguments
+    own : ids of the arrays that the program writes to
+    fast : the printed method that a call goes through while nothing changes
+    changes_seen, settings_seen : the counts of `tinynn.changes` for which that holds
     """
 
     def __init__(self, look: Look, arguments: Arguments, setting: tuple[Any, ...], reason: str) -> None:
@@ -117,9 +135,9 @@ class Specialisation:
         self.fast: Callable[..., Any] | None = None
         self.own: set[int] = set()
         self.outside: list[Any] = []
-        self.seen = -1
-        self.settings = -1
-        self.setting = setting  # gradients recorded or not, backend, default dtype
+        self.changes_seen = -1
+        self.settings_seen = -1
+        self.setting = setting
         self.recording: bool = setting[0]
         self.unchanged: Callable[[], bool] = bool
         self._arrays: list[Any] = []
@@ -245,7 +263,7 @@ class Specialisation:
         else:
             self.machine.refresh()
         changes.runner = self
-        self.settings = changes.settings
+        self.settings_seen = changes.settings
         if moved or not self.unchanged():
             self.unchanged = self.look.watch.compiled()
             # views are known by the array that they look into
@@ -259,13 +277,13 @@ class Specialisation:
         if not all(step.holds() for step in self.program.steps):
             return False
         self.machine.refresh()
-        self.settings = changes.settings
+        self.settings_seen = changes.settings
         return True
 
     def _printed(self, arguments: Arguments, lock: Any) -> Callable[..., Any]:
         """All that a call does around the machine while nothing changes, as one method; carefully if something did."""
         assert self.program is not None
-        lines, names = check_lines(arguments.leaves, self.recording)
+        lines, names = check_lines(arguments.leaves, self.recording, self.machine.copied)
         condition, watched = self.look.watch.expression()
         names |= watched | {
             "own": self.own, "MISS": MISS, "changes": changes, "mode": mode, "lock": lock, "spec": self,
@@ -274,12 +292,12 @@ class Specialisation:
         given = [f"x{i}" for i in range(len(arguments.leaves))]
         taken, outside = [f"a{i}" for i in range(len(given))], [f"outside{i}" for i in range(len(self.outside))]
         names |= dict(zip(outside, self.outside, strict=True))
-        inline = self.machine.inline([*taken, *outside]) if hasattr(self.machine, "inline") else None
-        work, more = inline or ([f"return run(({''.join(f'{a}, ' for a in [*taken, *outside])}))"], {})
-        names |= more | {"recount": getattr(self.machine, "recount", lambda: None)}
+        plain = [f"return run(({''.join(f'{a}, ' for a in [*taken, *outside])}))"]
+        work, more = self.machine.inline([*taken, *outside]) or (plain, {})
+        names |= more | {"recount": self.machine.recount}
         body = [
             f"def __call__({', '.join(['self', *(f'{x}=MISS' for x in given), '/', '*more'])}, **named):",
-            "    if changes.count != spec.seen or more or named:",
+            "    if changes.count != spec.changes_seen or more or named:",
             f"        return {self._carefully(given)}",
             *(f"    {line}".replace("return MISS", f"return {self._carefully(given)}") for line in lines),
             "    try:",
@@ -287,12 +305,13 @@ class Specialisation:
             f"    except {ERRORS}: return {self._carefully(given)}",
             f"    if mode.observer is not None or mode.recording is not {self.recording}:",
             f"        return {self._carefully(given)}",
+            "    if changes.settings != spec.settings_seen:",
+            "        with lock: holds = spec.renew()",
+            f"        if not holds: return {self._carefully(given)}",
             "    with lock:",
             "        if changes.runner is not spec:",
             "            refresh()",
             "            changes.runner = spec",
-            "        if changes.settings != spec.settings and not spec.renew():",
-            f"            return {self._carefully(given)}",
             "        spec.calls += 1",
             "        try:",
             *(f"            {line}" for line in work),
@@ -301,7 +320,7 @@ class Specialisation:
             "            changes.count += 1",
             "            raise",
         ]
-        return compiled_function("__call__", "\n".join(body), names)
+        return function_from_source("__call__", "\n".join(body), names)
 
     def _carefully(self, given: list[str]) -> str:
         """The text of a careful call: arguments that were left out do not count."""
@@ -322,7 +341,7 @@ class Specialisation:
     def settle(self, count: int) -> None:
         """After a careful run: from now on, the count ``count`` means that nothing has changed."""
         assert self.program is not None
-        self.seen = count
+        self.changes_seen = count
         if not self.program.fits_gradients():  # this run gave gradients, or took them: another program's turn
             changes.count += 1
 

@@ -91,17 +91,7 @@ def mismatch(
     turns such noise into whole steps, so that parameters are compared only where the first moment is above the noise.
     """
     wanted, got = eager.values(), machine.values()
-    kinds: dict[int, str] = {}
-    noisy: dict[int, Any] = {}
-    for step in steps:
-        for part in step.parts:
-            for p, state in zip(part.params, part.states, strict=True):
-                kinds.update({id(t): name for name, t in state.items() if isinstance(t, Tensor)})
-                first = next((state[name] for name in ("exp_avg", "square_avg") if name in state), None)
-                if first is not None:
-                    noisy[id(p)] = first
-                    if "momentum_buffer" in state:  # of what was divided
-                        noisy[id(state["momentum_buffer"])] = first
+    kinds, noisy = _moments(steps)
     kept = eager.own
     scales: dict[str, float] = {}
     for t in kept:
@@ -114,8 +104,7 @@ def mismatch(
     least = 1e-3 * max((_largest(wanted[id(t)][0]) for t in kept if t.dtype.kind == "f"), default=0.0)
     for t in kept:
         (a, a_gradient), (b, b_gradient) = wanted[id(t)], got.get(id(t), (None, None))
-        name = names.get(id(t)) or f"{kinds[id(t)]} of the optimizer" if id(t) in kinds else names.get(id(t), "")
-        name = name or t.describe()
+        name = names.get(id(t)) or (f"{kinds[id(t)]} of the optimizer" if id(t) in kinds else t.describe())
         unsure = None
         if id(t) in noisy:
             moment = np.abs(convert.to_host(wanted[id(noisy[id(t)])][0]))
@@ -136,6 +125,22 @@ def mismatch(
     if eager.numbers() != machine.numbers():
         return f"step numbers and random counters are {eager.numbers()}, in the program {machine.numbers()}"
     return None
+
+
+def _moments(steps: Iterable[Any]) -> tuple[dict[int, str], dict[int, Any]]:
+    """Of optimizers, by the id of a tensor: the kind of a moment; and the moment by whose size a tensor was divided."""
+    kinds: dict[int, str] = {}
+    divided_by: dict[int, Any] = {}
+    for step in steps:
+        for part in step.parts:
+            for p, state in zip(part.params, part.states, strict=True):
+                kinds.update({id(t): name for name, t in state.items() if isinstance(t, Tensor)})
+                first = next((state[name] for name in ("exp_avg", "square_avg") if name in state), None)
+                if first is not None:
+                    divided_by[id(p)] = first
+                    if "momentum_buffer" in state:  # of what was divided
+                        divided_by[id(state["momentum_buffer"])] = first
+    return kinds, divided_by
 
 
 def _largest(array: Any) -> float:

@@ -31,6 +31,7 @@ from tinynn.modes import mode
 from tinynn.tensor import Tensor
 
 MOST_VALUES = 8  # of one Python argument
+MANY_PROGRAMS = 10  # a warning is in order
 MOST_PROGRAMS = 64  # in all
 KINDS = ("auto", "numba", "numpy", "cupy", "program")
 
@@ -100,6 +101,14 @@ class CompiledFunction:
             reason = self._reason(look, arguments, setting) if not known else "a gradient is there that was not, or not"
             found = Specialisation(look, arguments, setting, reason)
             self._table.setdefault(key, []).append(found)
+            if len(self._table) == MANY_PROGRAMS:
+                name = getattr(self.function, "__qualname__", "function")
+                warnings.warn(
+                    f"{name} was recorded for {MANY_PROGRAMS} different programs by now, the last one because {reason}; "
+                    "each is compiled in its second call, and pays only if it is called often. explain() lists them",
+                    UserWarning,
+                    stacklevel=4,
+                )
         elif found.broken:
             return f"mismatch: {found.broken}"
         found.look = look
@@ -243,7 +252,7 @@ class CompiledFunction:
         arguments = Arguments(tuple(batch), {}, self._names)
         with self._lock:
             found = self._specialisation(arguments)
-            if isinstance(found, str) or found.stage < 2 or found.outside or not hasattr(found.machine, "run_batches"):
+            if isinstance(found, str) or found.stage < 2 or found.outside:
                 return None
             if not found.link(arguments, self._lock) or not found.machine.can_run_batches():
                 return None

@@ -13,9 +13,8 @@ import numpy as np
 
 from tinynn.compiler.program import Program
 from tinynn.compiler.sort import Sorter
-from tinynn.compiler.views import Shape, View
-from tinynn.compiler.work import Operand, Reduction, Tidied, Work, known
-from tinynn.ops.shape import kept_shape
+from tinynn.compiler.views import View
+from tinynn.compiler.work import Operand, Tidied, Work, known
 
 
 def tidy(program: Program, needed: Iterable[int], constants: Mapping[int, Any] | None = None) -> Tidied:
@@ -65,8 +64,3 @@ def _alive(work: list[Work], needed: Iterable[Operand]) -> list[Work]:
             wanted.update(x.base for x in item.inputs if isinstance(x, View))
             alive.append(item)
     return alive[::-1]
-
-
-def reduced_shape(reduction: Reduction) -> Shape:
-    """The output's shape with the reduced axes kept at length 1."""
-    return kept_shape(reduction.inputs[0].shape, reduction.axes)

@@ -15,7 +15,8 @@ import numpy as np
 
 from tinynn.kernels import cuda_loops
 from tinynn.kernels.cuda_loops import THREADS, CudaLoop, Operand
-from tinynn.kernels.rewrites import in_order
+from tinynn.kernels.loops import joined_axes
+from tinynn.kernels.rewrites import in_order, substituted
 from tinynn.kernels.symbols import Symbol
 
 __all__ = ["Launch", "Walk", "Work", "arrange", "launch_shape"]
@@ -193,13 +194,13 @@ def _add(
     """Append the kernels of the outputs that are reduced over the same axes."""
     used = {str(v.value) for v in in_order([e for e, *_ in outputs]) if v.function == "variable"}
     fresh: dict[Walk, str] = {}
-    renamed: dict[str, Symbol] = {}
+    renamed: dict[Symbol, Symbol] = {}
     for name, walk in inputs:
         if name in used:  # the same operand under two names is read once
             known = fresh.setdefault(walk, f"a{len(fresh)}")
             is_bool = next(v.is_bool for v in in_order([e for e, *_ in outputs]) if v.value == name)
-            renamed[name] = Symbol.variable(known, is_bool)
-    expressions = tuple(_substituted([e for e, *_ in outputs], renamed))
+            renamed[Symbol.variable(name, is_bool)] = Symbol.variable(known, is_bool)
+    expressions = tuple(substituted([e for e, *_ in outputs], renamed))
     walks = list(fresh)
     inout = tuple(walks.index(walk) if walk in walks and not kind else -1 for _, walk, kind, _ in outputs)
     operands = [*walks, *(walk for (_, walk, _, _), place in zip(outputs, inout, strict=True) if place < 0)]
@@ -234,17 +235,6 @@ def _add(
         _spread(work, step, [output for output in outputs if output[2]], along, cut)
 
 
-def _substituted(expressions: list[Symbol], variables: dict[str, Symbol]) -> list[Symbol]:
-    done: dict[int, Symbol] = {}
-    for node in in_order(expressions):
-        if node.function == "variable":
-            done[id(node)] = variables[str(node.value)]
-        else:
-            operands = tuple(done[id(operand)] for operand in node.operands)
-            done[id(node)] = Symbol(node.function, operands, node.value, node.is_bool)
-    return [done[id(expression)] for expression in expressions]
-
-
 def _operand(walk: Walk, strides: list[int], dtype: str) -> Operand:
     steps = tuple("" if s == 0 else "1" if s == 1 else "s" for s in strides)
     return Operand(steps, "" if walk.dtype == dtype else walk.dtype)
@@ -258,20 +248,8 @@ def _joined(sizes: Sequence[int], strides: Sequence[Sequence[int]]) -> tuple[lis
     >>> _joined((2, 1, 3, 4), [(12, 7, 4, 1), (0, 7, 0, 1)])
     ([6, 4], [[4, 1], [0, 1]])
     """
-    lengths: list[int] = []
-    found: list[list[int]] = [[] for _ in strides]
-    for axis, n in enumerate(sizes):
-        if n == 1:
-            continue
-        if lengths and all(f[-1] == s[axis] * n for f, s in zip(found, strides, strict=True)):
-            lengths[-1] *= n
-            for f, s in zip(found, strides, strict=True):
-                f[-1] = s[axis]
-        else:
-            lengths.append(n)
-            for f, s in zip(found, strides, strict=True):
-                f.append(s[axis])
-    return lengths, found
+    kept = [axis for axis, n in enumerate(sizes) if n != 1]
+    return joined_axes([sizes[axis] for axis in kept], [[steps[axis] for axis in kept] for steps in strides])
 
 
 # ------------------------------------------------------------------------------------------------- reductions

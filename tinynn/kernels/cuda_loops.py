@@ -35,7 +35,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tinynn.kernels.printer import _CUDA, _Cuda, print_lines
+from tinynn.kernels.printer import CUDA, CudaLanguage, print_lines
 from tinynn.kernels.rewrites import in_order, with_shared_gaussians, without_modulus
 from tinynn.kernels.symbols import Symbol
 
@@ -49,8 +49,8 @@ CTYPES = {
 }  # fmt: skip
 
 # erf near -1 without cancellation. What the CPU kernels share with a Gaussian, erf of CUDA computes by itself.
-_LANGUAGE = _Cuda(
-    {**_CUDA.templates, "erf_given": "erf({0})", "one_plus_erf": "erfc(-{0})"}, _CUDA.needs_names, _CUDA.cast
+_LANGUAGE = CudaLanguage(
+    {**CUDA.templates, "erf_given": "erf({0})", "one_plus_erf": "erfc(-{0})"}, CUDA.needs_names, CUDA.cast
 )
 _START = {
     "sum": "T(0.0)",

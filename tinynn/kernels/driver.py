@@ -73,7 +73,8 @@ def run_batches(
     results : for each result (address, bytes, address of the first batch's copy)
     """
     lists = [word for rows in (arguments, draws, results) for word in (len(rows), rows.ctypes.data)]
-    words = [0, 12, table.ctypes.data, order.ctypes.data, batch_size, n_batches, *lists]
+    in_order = len(order) > 0 and bool((order == np.arange(order[0], order[0] + len(order))).all())
+    words = [0, 13, table.ctypes.data, order.ctypes.data, batch_size, n_batches, *lists, order[0] if in_order else -1]
     _bound("run_batches", np.array(words, np.int64), unlocked=True)()
 
 

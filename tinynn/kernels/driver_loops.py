@@ -54,17 +54,22 @@ def run_batches(row):
 
     The words are: the table's address, order, batch size, batches, then how many and where: arguments (address of all
     data, bytes of a row, address of the program's input), draws (address of a stream's position, blocks that a step
-    takes), results (address, bytes, address of the first batch's copy).
+    takes), results (address, bytes, address of the first batch's copy); then the number of the first row if rows are
+    taken in their order, else -1.
     """
     table, order, batch_size, n_batches = as_int64(row[2]), as_int64(row[3]), row[4], row[5]
     n_arguments, arguments = row[6], as_int64(row[7])
     n_draws, draws = row[8], as_int64(row[9])
     n_results, results = row[10], as_int64(row[11])
+    first = row[12]
     for batch in range(n_batches):
         for a in range(n_arguments):
             source, nbytes, target = arguments[3 * a], arguments[3 * a + 1], arguments[3 * a + 2]
-            for i in range(batch_size):
-                _copy(target + i * nbytes, source + order[batch * batch_size + i] * nbytes, nbytes)
+            if first >= 0:
+                _copy(target, source + (first + batch * batch_size) * nbytes, batch_size * nbytes)
+            else:
+                for i in range(batch_size):
+                    _copy(target + i * nbytes, source + order[batch * batch_size + i] * nbytes, nbytes)
         _copy(table[CELLS], table[SCALARS], table[SCALAR_BYTES])
         table[SCALARS] += table[SCALAR_BYTES]
         at = HEAD

@@ -17,7 +17,7 @@ from typing import Any
 from tinynn.kernels import disk_cache
 from tinynn.kernels.machine_code import address_of, interpreted, was_kept
 
-__all__ = ["SourceKernel", "kernel_of_module", "load_cfunc"]
+__all__ = ["SourceKernel", "kernel_of_module", "printed_kernel"]
 
 
 class SourceKernel:
@@ -43,7 +43,7 @@ class SourceKernel:
         return int(was_kept(self.address))
 
 
-def load_cfunc(source: str, name: str) -> SourceKernel:
+def printed_kernel(source: str, name: str) -> SourceKernel:
     """A printed kernel: the function called `name` in a source, which is stored when it is compiled.
 
     Sources that differ in their first docstring only share their machine code.

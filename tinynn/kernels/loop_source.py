@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 
 from tinynn.kernels.loops import OTHER_KINDS, Access, LoopSpec, accumulates_in_memory, stride_axes
-from tinynn.kernels.printer import NUMBA, VECTOR_MATH, Language, docstring, print_lines
+from tinynn.kernels.printer import NUMBA, VECTOR_MATH, Language, NumbaLanguage, docstring, print_lines
 from tinynn.kernels.rewrites import in_order, with_shared_gaussians
 from tinynn.kernels.symbols import Symbol
 
@@ -23,7 +23,7 @@ _START = {"sum": 0.0, "max": float("-inf"), "min": float("inf")}
 _POINTER = {"bool": "as_bool", "int": "as_int64", **{kind: f"as_{kind}" for kind in OTHER_KINDS}}
 
 
-class _Double(type(NUMBA)):  # type: ignore[misc]
+class _Double(NumbaLanguage):
     """As for Numba, but a float64 constant needs no conversion."""
 
     def constant(self, value: float | bool | str | None) -> str:

@@ -38,6 +38,7 @@ __all__ = [
     "Unsupported",
     "compile_loop",
     "evaluate",
+    "joined_axes",
     "row_words",
     "supported",
 ]
@@ -165,13 +166,13 @@ def compile_loop(spec: LoopSpec, comment: str = "") -> CompiledKernel:
         why_not = _obstacle(spec)
         if why_not:
             raise Unsupported(why_not)
-        from tinynn.kernels.kernel_sources import load_cfunc
+        from tinynn.kernels.kernel_sources import printed_kernel
         from tinynn.kernels.loop_source import loop_source
 
         name = "flat_loop" if spec.is_flat else f"loop_{spec.rank}d"
         name += "".join(f"_{r}" for r in dict.fromkeys(spec.reductions) if r)
         source = loop_source(spec, name, comment)
-        function = load_cfunc(source, name)
+        function = printed_kernel(source, name)
         compiled = _compiled[spec] = CompiledKernel(name, source, spec, function.address, function)
     return compiled
 
@@ -257,6 +258,28 @@ def row_words(
         words += [int(start), *(int(strides[axis]) for axis in stride_axes(access))]
     words[1] = len(words)
     return words
+
+
+def joined_axes(space: Sequence[int], strides: Sequence[Sequence[int]]) -> tuple[list[int], list[list[int]]]:
+    """Join neighbouring axes along which every operand goes on as if they were one.
+
+    Examples
+    --------
+    >>> joined_axes((2, 3, 4), [(12, 4, 1), (0, 0, 1)])
+    ([6, 4], [[4, 1], [0, 1]])
+    """
+    sizes: list[int] = []
+    joined: list[list[int]] = [[] for _ in strides]
+    for axis, n in enumerate(space):
+        if sizes and all(j[-1] == s[axis] * n for j, s in zip(joined, strides, strict=True)):
+            sizes[-1] *= n
+            for j, s in zip(joined, strides, strict=True):
+                j[-1] = s[axis]
+        else:
+            sizes.append(n)
+            for j, s in zip(joined, strides, strict=True):
+                j.append(s[axis])
+    return sizes, joined
 
 
 def stride_axes(access: Access) -> list[int]:

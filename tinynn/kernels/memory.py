@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-__all__ = ["aligned_empty", "empty_apart", "worth_streaming"]
+__all__ = ["LINE", "aligned_empty", "empty_apart", "empty_bytes", "whole_lines", "worth_streaming", "zero_bytes"]
 
-_LINE, _PAGE = 64, 4096
+LINE = 64  # bytes of a cache line, and of the widest vector register
+_PAGE = 4096
 _SMALL = 1 << 18  # bytes below which the alignment is not worth the microseconds it costs
 
 _STREAM = 8 << 20  # bytes from which a result is unlikely to be in the cache still when it is read
@@ -34,9 +35,33 @@ def aligned_empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
     nbytes = math.prod(shape) * dtype.itemsize
     if nbytes < _SMALL:
         return np.empty(shape, dtype)
-    raw = np.empty(nbytes + _LINE, np.uint8)
-    first = -raw.ctypes.data % _LINE
-    return raw[first : first + nbytes].view(dtype).reshape(shape)
+    return empty_bytes(nbytes).view(dtype).reshape(shape)
+
+
+def whole_lines(nbytes: int) -> int:
+    """A length in bytes, rounded up to whole cache lines; at least one.
+
+    Examples
+    --------
+    >>> whole_lines(0), whole_lines(64), whole_lines(65)
+    (64, 64, 128)
+    """
+    return -(-max(nbytes, 1) // LINE) * LINE
+
+
+def empty_bytes(nbytes: int) -> NDArray[np.uint8]:
+    """Uninitialised bytes, from a multiple of 64 on."""
+    return _from_a_line_on(np.empty(nbytes + LINE, np.uint8), nbytes)
+
+
+def zero_bytes(nbytes: int) -> NDArray[np.uint8]:
+    """Zeros in bytes, from a multiple of 64 on."""
+    return _from_a_line_on(np.zeros(nbytes + LINE, np.uint8), nbytes)
+
+
+def _from_a_line_on(raw: NDArray[np.uint8], nbytes: int) -> NDArray[np.uint8]:
+    first = -raw.ctypes.data % LINE
+    return raw[first : first + nbytes]
 
 
 def empty_apart(shape: tuple[int, ...], dtype: DTypeLike, other: NDArray[Any], quarters: int) -> NDArray[Any]:
@@ -57,7 +82,7 @@ def empty_apart(shape: tuple[int, ...], dtype: DTypeLike, other: NDArray[Any], q
     dtype = np.dtype(dtype)
     nbytes = math.prod(shape) * dtype.itemsize
     raw = np.empty(nbytes + _PAGE, np.uint8)
-    goal = other.ctypes.data // _LINE * _LINE + quarters * (_PAGE // 4)
+    goal = other.ctypes.data // LINE * LINE + quarters * (_PAGE // 4)
     first = (goal - raw.ctypes.data) % _PAGE
     return raw[first : first + nbytes].view(dtype).reshape(shape)
 
@@ -76,4 +101,4 @@ def worth_streaming(out: NDArray[Any]) -> bool:
     >>> worth_streaming(aligned_empty((4096, 1024), np.float32))
     True
     """
-    return out.nbytes >= _STREAM and out.ctypes.data % _LINE == 0
+    return out.nbytes >= _STREAM and out.ctypes.data % LINE == 0

@@ -50,7 +50,7 @@ from numba.core.datamodel import models
 from numba.extending import intrinsic, lower_builtin, register_model
 
 from tinynn.kernels.driver import drive
-from tinynn.kernels.kernel_sources import load_cfunc, recipe
+from tinynn.kernels.kernel_sources import recipe
 from tinynn.kernels.machine_code import Written, address_of
 
 __all__ = [
@@ -64,7 +64,6 @@ __all__ = [
     "call",
     "drive",
     "kernel",
-    "load_cfunc",
     "maximum",
     "minimum",
     "row_at",

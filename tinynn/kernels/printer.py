@@ -48,7 +48,7 @@ class Language:
         raise NotImplementedError
 
 
-class _Numba(Language):
+class NumbaLanguage(Language):
     def constant(self, value: float | bool | str | None) -> str:
         if isinstance(value, bool):
             return repr(value)
@@ -56,7 +56,7 @@ class _Numba(Language):
         return f"real({value!r})" if math.isfinite(value) else f"real({'-' * (value < 0)}np.{abs(value)!s})"
 
 
-class _Cuda(Language):
+class CudaLanguage(Language):
     def constant(self, value: float | bool | str | None) -> str:
         if isinstance(value, bool):
             return repr(value).lower()
@@ -68,7 +68,7 @@ class _Cuda(Language):
         return f"T({'-' * (value < 0)}__longlong_as_double({bits}))"
 
 
-NUMBA = _Numba(
+NUMBA = NumbaLanguage(
     {
         **{name: f"vm.{name}({{0}})" for name in VECTOR_MATH},
         **{name: f"np.{name}({{0}})" for name in ("sqrt", "sin", "cos", "floor", "isnan")},
@@ -87,7 +87,7 @@ NUMBA = _Numba(
     needs_names=("where",),
     cast="real({0})",
 )
-_CUDA = _Cuda(
+CUDA = CudaLanguage(
     {
         # CUDA C++ overloads these for float and double: T decides.
         **{name: f"{name}({{0}})" for name in (*VECTOR_MATH, "sqrt", "sin", "cos", "floor")},
@@ -322,7 +322,7 @@ def cuda_source(
     out = T(2.0) * x;
     """
     _check([*inputs, *scalars, *outputs])
-    lines = print_lines(without_modulus(list(outputs.values())), _CUDA)
+    lines = print_lines(without_modulus(list(outputs.values())), CUDA)
     renamed = [f"{v}_out" if v in inputs else v for v in outputs]
     parameters = [f"{'bool' if v in bools else 'T'} {v}" for v in (*inputs, *scalars)]
     results = [f"{'bool' if symbol.is_bool else 'T'} {v}" for v, symbol in zip(renamed, outputs.values(), strict=True)]

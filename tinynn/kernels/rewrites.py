@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from tinynn.kernels.symbols import Symbol, symbolic
 
@@ -30,6 +30,23 @@ def _rewritten(outputs: Sequence[Symbol], rule: Callable[[str, tuple[Symbol, ...
         better = rule(node.function, operands)
         replaced[id(node)] = Symbol(node.function, operands, node.value, node.is_bool) if better is None else better
     return [replaced[id(output)] for output in outputs]
+
+
+def substituted(outputs: Sequence[Symbol], replacements: Mapping[Symbol, Symbol]) -> list[Symbol]:
+    """The same expressions with other nodes in the place of some, all at once.
+
+    Examples
+    --------
+    >>> x, y = Symbol.variable("x"), Symbol.variable("y")
+    >>> substituted([x - y], {x: y, y: x})[0] is y - x
+    True
+    """
+    done = {id(node): new for node, new in replacements.items()}
+    for node in in_order(outputs):
+        if id(node) not in done:
+            operands = tuple(done[id(operand)] for operand in node.operands)
+            done[id(node)] = Symbol(node.function, operands, node.value, node.is_bool) if operands else node
+    return [done[id(output)] for output in outputs]
 
 
 def with_shared_gaussians(outputs: Sequence[Symbol]) -> list[Symbol]:

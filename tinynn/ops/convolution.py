@@ -8,7 +8,7 @@ import numpy as np
 
 from tinynn.autodiff import apply
 from tinynn.ops.base import Op
-from tinynn.ops.indexing import _ARRAY, Gather, Scatter
+from tinynn.ops.indexing import ARRAY, Gather, Scatter
 from tinynn.ops.joining import pad
 from tinynn.ops.linalg import Contract
 from tinynn.ops.reduce import sum
@@ -104,14 +104,14 @@ class MaxPool2d(Op):
 
     def grad_x(self, g, *, index, x_shape):
         samples, channels, height, width = x_shape
-        scatter = Scatter((_ARRAY, _ARRAY, _ARRAY), (samples, channels, height * width))
+        scatter = Scatter((ARRAY, ARRAY, ARRAY), (samples, channels, height * width))
         return reshape(apply(scatter, g, *_planes(samples, channels), index), x_shape)
 
     def tangent(self, tangents, *, index, x_shape):
         """Forward mode: the tangent of the largest element."""
         samples, channels = x_shape[:2]
         flat = reshape(tangents[0], (samples, channels, -1))
-        return apply(Gather((_ARRAY, _ARRAY, _ARRAY)), flat, *_planes(samples, channels), index)
+        return apply(Gather((ARRAY, ARRAY, ARRAY)), flat, *_planes(samples, channels), index)
 
 
 class AvgPool2d(Op):

@@ -16,7 +16,7 @@ from tinynn.ops.base import Op
 from tinynn.ops.shape import Shape, broadcast_to, normalize_axis, reshape, with_shape
 
 Index = Any
-_ARRAY = "array"  # stands in a pattern for an index array
+ARRAY = "array"  # stands in a pattern for an index array
 
 
 class Slice(Op):
@@ -93,7 +93,7 @@ class Scatter(Op):
 
 def _fill(pattern: tuple[Index, ...], indices: Any) -> tuple[Index, ...]:
     arrays = iter(indices)
-    return tuple(next(arrays) if part is _ARRAY else part for part in pattern)
+    return tuple(next(arrays) if part is ARRAY else part for part in pattern)
 
 
 def _is_basic(part: Index) -> bool:
@@ -120,7 +120,7 @@ def getitem(x: Any, index: Index) -> Any:
         if _is_basic(part):
             pattern.append(part)
         else:
-            pattern.append(_ARRAY)
+            pattern.append(ARRAY)
             arrays.append(_index_array(part))
     return apply(Gather(tuple(pattern)), x, *arrays)
 
@@ -153,7 +153,7 @@ def take(x: Any, indices: Any, axis: int | None = None) -> Any:
     if axis is None:
         x, axis = reshape(x, (-1,)), 0
     axis = normalize_axis(axis, len(x.shape))
-    return apply(Gather((slice(None),) * axis + (_ARRAY,)), x, _index_array(indices))
+    return apply(Gather((slice(None),) * axis + (ARRAY,)), x, _index_array(indices))
 
 
 def take_along_axis(x: Any, indices: Any, axis: int) -> Any:
@@ -179,7 +179,7 @@ def take_along_axis(x: Any, indices: Any, axis: int) -> Any:
                 f"take_along_axis: x of shape {tuple(x.shape)} and indices of shape {tuple(indices.shape)} differ in "
                 f"axis {i}"
             )
-    return apply(Gather((_ARRAY,) * len(x.shape)), x, *_grid(indices, axis))
+    return apply(Gather((ARRAY,) * len(x.shape)), x, *_grid(indices, axis))
 
 
 def _grid(indices: Any, axis: int) -> list[Any]:
@@ -211,7 +211,7 @@ def scatter_add(x: Any, index: Index, values: Any) -> Any:
     values = with_shape(values)
     if tuple(values.shape) != picked.shape:
         values = broadcast_to(values, picked.shape)
-    pattern = tuple(part if _is_basic(part) else _ARRAY for part in parts)
+    pattern = tuple(part if _is_basic(part) else ARRAY for part in parts)
     arrays = [_index_array(part) for part in parts if not _is_basic(part)]
     return x + apply(Scatter(pattern, tuple(x.shape)), values, *arrays)
 

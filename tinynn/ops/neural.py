@@ -14,7 +14,7 @@ import numpy as np
 from tinynn.autodiff import apply
 from tinynn.ops import elementwise, reduce
 from tinynn.ops.base import Op
-from tinynn.ops.indexing import _ARRAY, Scatter
+from tinynn.ops.indexing import ARRAY, Scatter
 from tinynn.ops.shape import expand_dims, reshape
 
 
@@ -175,7 +175,7 @@ class SoftmaxCrossEntropy(Op):
         softmax = elementwise.exp(logits - logsumexp)
         softmax = softmax / reduce.sum(softmax, axis=1, keepdims=True)  # logsumexp near 1e4 is known to 1e-3 in float32
         rows, n = np.arange(logits.shape[0]), tuple(logits.shape)
-        return g * softmax - apply(Scatter((_ARRAY, _ARRAY), n), reshape(g, (-1,)), rows, labels)
+        return g * softmax - apply(Scatter((ARRAY, ARRAY), n), reshape(g, (-1,)), rows, labels)
 
 
 def layer_norm(
