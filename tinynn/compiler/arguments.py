@@ -11,6 +11,7 @@ import numpy as np
 from tinynn.backends import convert
 from tinynn.compiler.errors import TraceError
 from tinynn.compiler.guards import SIMPLE, value_mark
+from tinynn.compiler.program import mapped
 from tinynn.graph import Leaf
 from tinynn.tensor import Tensor
 
@@ -41,6 +42,9 @@ class Arguments:
             tensor = value if isinstance(value, Tensor) else Tensor(value)
             self.leaves.append(tensor)
             array = tensor.array
+            if not array.dtype.isnative and tensor.node is None:  # from a file of another machine
+                self.leaves[-1] = tensor = Tensor(array.astype(array.dtype.newbyteorder("=")))
+                array = tensor.array
             self.shapes.append((path, array.shape, array.dtype.str, convert.device_of(array), tensor.requires_grad))
             return _Place(len(self.leaves) - 1)
         if isinstance(value, np.generic):
@@ -111,11 +115,7 @@ def _filled(value: Any, leaves: Sequence[Tensor]) -> Any:
 
 def detached(result: Any) -> Any:
     """A result with its tensors outside any graph and for themselves in memory, as compiled calls give them."""
-    if isinstance(result, Tensor):
-        return Tensor(convert.copied(result.array, None))
-    if isinstance(result, dict):
-        return {name: detached(x) for name, x in result.items()}
-    return sequence_like(result, [detached(x) for x in result]) if isinstance(result, (tuple, list)) else result
+    return mapped(result, lambda tensor: Tensor(convert.copied(tensor.array, None)), Tensor)
 
 
 def tensors_in(result: Any) -> list[Tensor]:
@@ -151,5 +151,6 @@ def check_lines(leaves: Sequence[Tensor], recording: bool, copied: Sequence[bool
         if isinstance(array, np.ndarray) and not copied[i]:
             lines += [check, f"b = a{i}.base", f"if (id(a{i}) if b is None else id(b)) in own: a{i} = a{i}.copy()"]
         else:
-            lines += [f"if a{i} is not last.a{i}:", f"    {check}", f"    last.a{i} = a{i}"]
+            # a bare array may have got another shape or dtype in place
+            lines += [f"if a{i} is x{i} or a{i} is not last.a{i}:", f"    {check}", f"    last.a{i} = a{i}"]
     return lines, names

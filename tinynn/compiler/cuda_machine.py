@@ -71,6 +71,7 @@ class CudaMachine(Machine):
         self._targets = [None if r is None or r not in self.memory else whole(r) for r in program.arguments]
         self.copied = [target is not None for target in self._targets]
         self._steps = [StepCounter(step.optimizer, part) for step in program.steps for part in step.parts]
+        StepCounter.number(self._steps)
         self._cells = [
             (b.value, self.memory[b.number])
             for b in buffers.values()
@@ -223,7 +224,7 @@ class CudaMachine(Machine):
             self.left -= 1
             self._run_rows()
             for counted in self._steps:
-                counted.t = t = counted.t + 1
+                counted.t = t = counted.t + counted.turns
                 for state in counted.states:
                     state["step"] = t
         except BaseException:

@@ -169,4 +169,3 @@ def _merged(groups: list[Group]) -> list[Group]:
         consumers[target] |= consumers[number] - {target}
         maker.update(dict.fromkeys(a.makes, target))
     return [group for group in alive if group is not None]
-

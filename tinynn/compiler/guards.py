@@ -17,9 +17,11 @@ from __future__ import annotations
 
 import dis
 import functools
+import operator
 import sys
 import sysconfig
 import types
+from collections import deque
 from collections.abc import Callable, Hashable, Iterable
 from typing import Any
 
@@ -33,7 +35,8 @@ from tinynn.tensor import Tensor
 SIMPLE = (bool, int, float, complex, str, bytes, type(None))
 MOST_ITEMS = 1000  # of a list or dict that is looked through
 MOST_BYTES = 4096  # of a NumPy array whose contents are compared
-DEEPEST = 12
+DEEPEST = 60
+_HELD = (*SIMPLE, list, tuple, dict, set, frozenset, deque, Tensor, np.ndarray, types.SimpleNamespace)
 _LIBRARIES = tuple({PACKAGE, *map(str, sysconfig.get_paths().values())})
 
 
@@ -123,6 +126,11 @@ class Watch:
         """The elements of a small array."""
         self._parts.append(f"{self._name(array)}.tobytes() == {self._name(array.tobytes())}")
 
+    def same(self, value: Any) -> None:
+        """All items of a long list or dict, or of a set."""
+        where, held = self._name(value), self._name(_held(value))
+        self._parts.append(f"{self._name(_holds)}({where}, {held})")
+
     def expression(self) -> tuple[str, dict[str, Any]]:
         """The comparison as text, and the objects that are named in it."""
         return " and ".join(self._parts) or "True", self._objects
@@ -204,7 +212,7 @@ class Look:
             self.marks[path] = "module", value.__name__
             if _is_users(getattr(value, "__file__", None) or PACKAGE):
                 self._attributes(path, value, vars(value), depth)
-        elif isinstance(value, (list, tuple, dict, set, frozenset)):
+        elif isinstance(value, (list, tuple, dict, set, frozenset, deque)):
             self._container(path, value, depth)
         elif isinstance(value, type):
             self.marks[path] = "class", id(value)
@@ -288,14 +296,17 @@ class Look:
     def _container(self, path: str, value: Any, depth: int) -> None:
         self.marks[path] = type(value).__name__, len(value)
         if len(value) > MOST_ITEMS:
-            self.marks[path] = type(value).__name__, id(value), len(value)
+            self.marks[path] = type(value).__name__, id(value), tuple(map(id, held := _held(value)))
+            self.kept.append(held)
+            self.watch.same(value)
             return
         if isinstance(value, (set, frozenset)):
+            self.watch.same(value)
             for item in value:
                 self._visit(f"{path}.{item!r}", item, depth + 1)
             return
         keys: Any = list(value) if isinstance(value, dict) else range(len(value))
-        if isinstance(value, (list, dict)) and not isinstance(value, CountedDict):
+        if isinstance(value, (list, dict, deque)) and not isinstance(value, CountedDict):
             self.watch.items(value, keys, complete=True)
         for key in keys:
             self._visit(f"{path}.{key}", value[key], depth + 1)
@@ -324,13 +335,21 @@ class Look:
     def _object(self, path: str, value: Any, depth: int) -> None:
         kind = type(value)
         self.marks[path] = "object", id(value)
+        owner = getattr(value, "__self__", None)  # of a method of a list or dict
+        if isinstance(value, types.BuiltinFunctionType) and not isinstance(owner, (type(None), types.ModuleType)):
+            self._visit(f"{path}.__self__", owner, depth + 1)
         inner = getattr(value, "__wrapped__", None)
         if isinstance(inner, types.FunctionType):
             self._visit(f"{path}.__wrapped__", inner, depth + 1)
         if isinstance(value, types.BuiltinFunctionType) or not _is_users(_file_of(kind)):
             if hasattr(value, "__dict__") and kind.__module__ != "builtins":
                 attributes = vars(value)
-                simple = [name for name in attributes if name in self.names and type(attributes[name]) in SIMPLE]
+                mine = kind.__module__.startswith("tinynn.")  # a scaler's tensors, which only its own code names
+                simple = [
+                    name
+                    for name, held in attributes.items()
+                    if (name in self.names and isinstance(held, _HELD)) or (mine and isinstance(held, Tensor))
+                ]
                 self.watch.items(attributes, simple)
                 for name in simple:
                     self._visit(f"{path}.{name}", attributes[name], depth + 1)
@@ -351,6 +370,21 @@ def _file_of(kind: type) -> str:
     if kind.__module__ == "__main__":
         return ""
     return getattr(module, "__file__", None) or PACKAGE
+
+
+def _held(value: Any) -> Any:
+    """The items of a list, or the keys and values of a dict, for `_holds`."""
+    if isinstance(value, (set, frozenset)):
+        return frozenset(value)
+    return (*value, *value.values()) if isinstance(value, dict) else tuple(value)
+
+
+def _holds(value: Any, held: Any) -> bool:
+    """Whether the items are still the very same."""
+    now = _held(value)
+    if isinstance(now, frozenset):
+        return bool(now == held)
+    return len(now) == len(held) and all(map(operator.is_, now, held))
 
 
 def _class_of(module: str, name: str) -> Any:

@@ -130,4 +130,3 @@ class _Memory:
             if 0 <= left < len(self.free) - 1 and sum(self.free[left]) == self.free[left + 1][0]:
                 joined = (self.free[left][0], self.free[left][1] + self.free[left + 1][1])
                 self.free[left : left + 2] = [joined]
-

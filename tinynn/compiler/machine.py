@@ -11,8 +11,10 @@ Memory is of three kinds::
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -27,7 +29,7 @@ from tinynn.compiler.report import MemoryReport, eager_peak
 from tinynn.compiler.rows import Call
 from tinynn.compiler.views import View
 from tinynn.compiler.work import Known, Operand
-from tinynn.kernels.memory import LINE, empty_bytes, zero_bytes
+from tinynn.kernels.memory import LINE, empty_bytes, has_slack, with_slack, zero_bytes
 from tinynn.tensor import Tensor
 
 Array = NDArray[Any]
@@ -45,6 +47,17 @@ class StepCounter:
         self.optimizer = optimizer
         self.group, self.states, self.scalars = part.group, part.states, part.scalars
         self.t = 0
+        self.turn, self.turns = 0, 1  # which of how many steps of these parameters in one run
+
+    @staticmethod
+    def number(counters: Sequence[StepCounter]) -> None:
+        """Say which turn each has, where a function calls ``optimizer.step()`` more than once."""
+        of_state = defaultdict(list)
+        for counter in counters:
+            of_state[id(counter.states[0])].append(counter)
+        for several in of_state.values():
+            for i, counter in enumerate(several):
+                counter.turn, counter.turns = i, len(several)
 
 
 class Machine(ABC):
@@ -73,10 +86,12 @@ class Machine(ABC):
         self.arena = zero_bytes(self.layout.nbytes + LINE)
         self.memory: dict[int, Array] = {}  # buffer -> its memory as a flat array, padding included
         self._external = self._external_buffers() if self.binds else set()
+        self._floating: set[int] = set()  # those that are whatever a call returned, without a copy
         self._own: dict[int, Array] = {}
         self._place_fixed()
         for number, offset in self.layout.offsets.items():
             self.memory[number] = self._part(self.arena, offset, self.plan.buffers[number])
+        self._reserved = {number: self.memory[number] for number in self._external}
         self._states = [b for b in self.plan.buffers.values() if b.kind == "state" and b.value.ndim]
         self._targets = [
             None if r is None or r not in self.memory else self.view(View.whole(r, self.plan.buffers[r].shape))
@@ -84,6 +99,7 @@ class Machine(ABC):
         ]
         self.copied = [t is not None and r not in self._external for t, r in zip(self._targets, program.arguments)]
         self._steps = [StepCounter(step.optimizer, part) for step in program.steps for part in step.parts]
+        StepCounter.number(self._steps)
         self._cells = [
             (b.value, self.memory[b.number])
             for b in self.plan.buffers.values()
@@ -176,6 +192,7 @@ class Machine(ABC):
             block = array.base
             start = array.ctypes.data - block.ctypes.data
             self.memory[buffer.number] = self._part(block, start, buffer)
+        self.memory.update(self._reserved)  # two arguments may have been one array: words must be told apart
         self._link()
         self._prepare_results()
         self.refresh()
@@ -220,7 +237,7 @@ class Machine(ABC):
             self.left -= 1
             self._run_rows()
             for counted in self._steps:
-                counted.t = t = counted.t + 1
+                counted.t = t = counted.t + counted.turns
                 for state in counted.states:
                     state["step"] = t
         except BaseException:
@@ -236,13 +253,13 @@ class Machine(ABC):
         for place, number in enumerate(self.program.arguments):
             if number in self._external:
                 array = rest[place]
-                if not (array.flags.c_contiguous and array.flags.aligned):
-                    array = np.ascontiguousarray(array)
+                if not (array.flags.c_contiguous and array.flags.aligned and has_slack(array)):
+                    array = with_slack(array)
                 self._bound = [*self._bound, array]
                 self.bind(number, array.reshape(-1))
                 rest[place] = self._targets[place] = None
         for number in self._external:
-            if number in self.layout.offsets:
+            if number in self.layout.offsets:  # a result, or what a call returns where it cannot be taken as it is
                 buffer = self.plan.buffers[number]
                 self.bind(number, empty_bytes(line_bytes(self.plan, number)).view(buffer.dtype))
         return rest
@@ -265,7 +282,7 @@ class Machine(ABC):
         lines.append("rows()")
         for i, counted in enumerate(self._steps):
             names[f"counted{i}"] = counted
-            lines.append(f"counted{i}.t = t = counted{i}.t + 1")
+            lines.append(f"counted{i}.t = t = counted{i}.t + {counted.turns}")
             for j, state in enumerate(counted.states):
                 names[f"state{i}_{j}"] = state
                 lines.append(f"state{i}_{j}['step'] = t")
@@ -318,11 +335,14 @@ class Machine(ABC):
         width = len(self._own_scalars) * CELL
         self._ahead = np.zeros((count, width), np.uint8)
         for counted in self._steps:
-            counted.t = counted.states[0]["step"]
-            rows = counted.optimizer.scalars_ahead(counted.group, counted.t + 1, count)
+            first, turns = counted.states[0]["step"] + counted.turn + 1, counted.turns
+            counted.t = first - turns
+            rows = counted.optimizer.scalars_ahead(counted.group, first, (count - 1) * turns + 1)
             for scalar, column in zip(counted.scalars, rows, strict=True):
                 at = self._own_scalars[id(scalar)] * CELL
-                self._ahead[:, at : at + scalar.dtype.itemsize].view(scalar.dtype)[:, 0] = column
+                self._ahead[:, at : at + scalar.dtype.itemsize].view(scalar.dtype)[:, 0] = (
+                    column[::turns] if np.ndim(column) else column
+                )
         self._started = [counted.t for counted in self._steps]
         self._point_to_scalars(self._ahead.ctypes.data, width, self.fixed.ctypes.data)
 
@@ -346,7 +366,7 @@ class Machine(ABC):
             taken = self._steps_taken(self._ahead.ctypes.data)
             for counted, t in zip(self._steps, self._started, strict=True):
                 for state in counted.states:
-                    state["step"] = t + taken
+                    state["step"] = t + taken * counted.turns
         self.left = 0
 
     @contextmanager
@@ -364,7 +384,17 @@ class Machine(ABC):
             return Tensor(self._number[0])
         return self._structure({register: self._value(x) for register, x in self.plan.results.items()})
 
+    @cached_property
+    def _alike(self) -> bool:
+        """Whether two results are one: each is to have memory of its own."""
+        found: list[Any] = []
+        mapped(self.program.result, lambda register: found.append(self.plan.results[register]), Register)
+        views = [x for x in found if isinstance(x, View)]
+        return any(x == y for i, x in enumerate(views) for y in views[:i])
+
     def _structure(self, values: dict[int, Any]) -> Any:
+        if self._alike:
+            return mapped(self.program.result, lambda register: Tensor(values[register].copy()), Register)
         return mapped(self.program.result, lambda register: Tensor(values[register]), Register)
 
     def _value(self, operand: Operand) -> Any:
@@ -380,8 +410,11 @@ class Machine(ABC):
         arrays = iter(inputs)
         operands = [row.known[i] if i in row.known else next(arrays) for i in range(len(row.work.inputs))]
         out, derived = autodiff.apply(row.work.op, *operands, with_derived=True)
-        for target, value in zip(outputs, (out, *derived), strict=True):
-            target[...] = value
+        for view, target, value in zip(row.outputs, outputs, (out, *derived), strict=True):
+            if view.base in self._floating and _is_fresh(value, target, inputs):
+                self.bind(view.base, value.reshape(-1))
+            else:
+                target[...] = value
 
     @property
     def memory_report(self) -> MemoryReport:
@@ -393,6 +426,20 @@ class Machine(ABC):
             state=sum(line_bytes(self.plan, b.number) for b in self._states),
             eager_peak=eager_peak(self.program),
         )
+
+
+def floats(plan: Plan, view: View) -> bool:
+    """Whether a call's large output may lie in whatever memory the operation allocates."""
+    buffer = plan.buffers[view.base]
+    writers = sum(v.base == view.base for row in plan.rows for v in row.outputs)
+    return buffer.kind == "inner" and _reads_in_place(buffer) and view.is_whole(buffer.size) and writers == 1
+
+
+def _is_fresh(value: Any, target: Array, inputs: Sequence[Array]) -> bool:
+    """Whether what an operation returned can stand in the place of a buffer: it is nobody else's memory."""
+    if not isinstance(value, np.ndarray) or value.dtype != target.dtype or not value.flags.c_contiguous:
+        return False
+    return value.flags.writeable and not any(np.may_share_memory(value, array) for array in inputs)
 
 
 def _reads_in_place(buffer: Buffer) -> bool:

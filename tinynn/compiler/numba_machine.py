@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from tinynn.compiler.interpret import run_row
-from tinynn.compiler.machine import Array, Machine
+from tinynn.compiler.machine import Array, Machine, floats
 from tinynn.compiler.native_rows import NativeRow, native_row
 from tinynn.compiler.program import Program
 from tinynn.compiler.rows import Call, Loop, Multiply, Row
@@ -28,7 +28,7 @@ from tinynn.kernels.products import CompiledProduct, choose_product
 from tinynn.kernels.products import row_words as product_words
 
 _SHORT = 1e5  # operations in a step up to which the interpreter's lock is kept: giving it away costs as much
-_LONG = 2e7  # operations in a loop from which on threads share it
+_LONG = 2e7  # operations, and bytes, of a loop from which on threads share it
 _KINDS = {"bool": "bool", "int64": "int"}  # of operands that have another dtype than their loop
 
 
@@ -112,6 +112,10 @@ class NumbaMachine(Machine):
         return table
 
     def _caller(self, row: Row) -> Callable[[], None]:
+        if isinstance(row, Call):
+            found = {v.base for v in row.outputs if floats(self.plan, v)}
+            self._floating |= found
+            self._external |= found
         inputs, outputs = [self.view(v) for v in row.inputs], [self.view(v) for v in row.outputs]
         for views, arrays in ((row.inputs, inputs), (row.outputs, outputs)):
             for k, view in enumerate(views):
@@ -135,7 +139,7 @@ class NumbaMachine(Machine):
         prepared = self._prepared_for(row)
         if isinstance(prepared, NativeRow):
             return prepared.cost > _LONG and _threads() > 1
-        if not isinstance(row, Loop) or row.flops < _LONG or _threads() < 2:
+        if not isinstance(row, Loop) or row.flops + row.traffic(self.plan) < _LONG or _threads() < 2:
             return False
         return isinstance(prepared, _LoopRow) and prepared.spec.is_flat
 
@@ -182,6 +186,11 @@ class NumbaMachine(Machine):
         """Whether a step is one stretch of the table, so that many can run without Python."""
         if len(self._stretches) > 1 or self.program.grads_in:
             return False
+        left = {id(t) for t, register in self.program.grads_out if register is not None}
+        if not left.isdisjoint(map(id, self.program.grads_absent)):  # the second batch would add to them
+            return False
+        if not all(self.view(x).flags.c_contiguous for x in self.plan.results.values() if isinstance(x, View)):
+            return False  # results are copied as they lie in memory
         types = [self.program.types[r] for r in self.program.arguments if r is not None]
         types += [((1, *self.program.types[r][0]), self.program.types[r][1]) for r in self.plan.results]
         return all(shape and math.prod(shape[1:]) * dtype.itemsize % 4 == 0 for shape, dtype in types)
@@ -365,4 +374,3 @@ def _ends_with_buffer(view: View, machine: NumbaMachine, dtype: str) -> bool:
     whole = -(-size // lanes) * lanes
     is_last = view.offset + size >= machine.plan.buffers[view.base].size
     return size == whole or (is_last and view.offset + whole <= machine.memory[view.base].size)
-

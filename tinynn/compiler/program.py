@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -57,6 +58,7 @@ class Program:
     grads_out : (tensor, register or None) pairs: the gradients at the end that differ from those at the beginning.
         None is no gradient; also where an optimizer's step has used it and the function forgets it at its beginning
     result : what the function returned, with a `Register` in the place of each tensor
+    sources : register of a constant -> the NumPy array that was copied
     types : register -> (shape, dtype). A Python number has the dtype that NumPy would give it, None has ``object``
     """
 
@@ -73,6 +75,7 @@ class Program:
     grads_out: list[tuple[Tensor, int | None]] = field(default_factory=list)
     result: Any = None
     types: dict[int, Type] = field(default_factory=dict)
+    sources: dict[int, Any] = field(default_factory=dict)
 
     def fits_gradients(self) -> bool:
         """Whether gradients are there, and absent, as when the program was recorded."""
@@ -186,6 +189,9 @@ def mapped(nested: Any, function: Callable[[Any], Any], kind: type) -> Any:
         return type(nested)([mapped(value, function, kind) for value in nested])
     if isinstance(nested, tuple) and hasattr(nested, "_fields"):
         return type(nested)(*[mapped(value, function, kind) for value in nested])
-    if isinstance(nested, dict):  # an OrderedDict, a Counter
-        return type(nested)((key, mapped(value, function, kind)) for key, value in nested.items())
+    if isinstance(nested, dict):  # an OrderedDict, a defaultdict
+        filled = copy.copy(nested)
+        for key, value in nested.items():
+            filled[key] = mapped(value, function, kind)
+        return filled
     return function(nested) if isinstance(nested, kind) else nested

@@ -111,6 +111,8 @@ class _Recorder:
         register = self.new(value)
         # a copy: the array may be written to later
         self.program.constants[register] = value.copy() if isinstance(value, convert.ARRAYS) else value
+        if value.__class__ is np.ndarray:
+            self.program.sources[register] = value
         self.fixed.add(register)
         return register
 
@@ -377,4 +379,3 @@ def _check_settings(holder: Any, before: list[dict[str, Any]]) -> None:
                     f"the function sets {type(holder).__name__}.param_groups[{i}][{name!r}] from {old.get(name)!r} to "
                     f"{new[name]!r}, which would happen once and not at each run: do it between calls"
                 )
-

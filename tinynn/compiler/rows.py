@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from tinynn.compiler.views import Shape, View
 from tinynn.compiler.work import Call as CallWork
 from tinynn.kernels.rewrites import in_order
 from tinynn.kernels.symbols import Symbol
 from tinynn.ops.piecewise import StopGradient
+
+if TYPE_CHECKING:
+    from tinynn.compiler.plan import Plan
 
 SAME = StopGradient()  # the operation of copies: its result is its input
 Origin = tuple[str, str]  # the operation, and the user's line
@@ -42,6 +46,14 @@ class Row:
     def flops(self) -> int:
         """Arithmetic operations, roughly."""
         return 0
+
+    def traffic(self, plan: Plan) -> int:
+        """Bytes that are read and written, each once."""
+        total = 0
+        for view in (*self.inputs, *self.outputs):
+            count = math.prod(n for n, stride in zip(view.shape, view.strides, strict=True) if stride)
+            total += count * plan.buffers[view.base].dtype.itemsize
+        return total
 
     @property
     def title(self) -> str:

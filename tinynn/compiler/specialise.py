@@ -92,6 +92,8 @@ def machine_for(program: Program, kind: str) -> Any:
         from tinynn.compiler.cuda_machine import CudaMachine
 
         return CudaMachine(program)
+    if kind == "numba" and find_spec("numba") is None:
+        raise ImportError('compile: machine="numba" needs Numba: pip install numba; machine="numpy" needs nothing')
     if kind == "numba" or (kind == "auto" and select.backend() != "numpy" and find_spec("numba") is not None):
         from tinynn.compiler.numba_machine import NumbaMachine
 
@@ -135,6 +137,7 @@ class Specialisation:
         self.fast: Callable[..., Any] | None = None
         self.own: set[int] = set()
         self.outside: list[Any] = []
+        self.frozen: list[tuple[Any, Any]] = []  # large arrays that are no arguments, and what was in them
         self.changes_seen = -1
         self.settings_seen = -1
         self.setting = setting
@@ -202,6 +205,7 @@ class Specialisation:
     def _verify(self, program: Program, before: State, result: Any, arguments: Arguments, kind: str) -> None:
         """Let the machine do the step again, and compare. Leaves everything as the eager step left it."""
         self._keep_outside_arrays(program)
+        self._arrays = [None]  # the machine is to be linked, and the fast call printed
         self.machine = machine_for(program, kind)
         after = self._state(self.look, program)
         before.restore()
@@ -222,14 +226,17 @@ class Specialisation:
     def _keep_outside_arrays(self, program: Program) -> None:
         """Large NumPy arrays that the function reaches become arguments: no call could compare their contents."""
         self.outside = []
-        for register, value in list(program.constants.items()):
+        for register, value in program.sources.items():
             for array in self.look.arrays:
-                if isinstance(value, np.ndarray) and value.dtype == array.dtype and np.array_equal(value, array):
+                if _place(value) == _place(array):  # equal contents may be a coincidence
                     del program.constants[register]
                     program.arguments.append(register)
                     program.statics.append(None)
                     self.outside.append(array)
                     break
+        program.sources = {}
+        others = [array for array in self.look.arrays if not any(array is x for x in self.outside)]
+        self.frozen = [(array, array.copy()) for array in others]  # what was computed of them is part of the program
 
     def _state(self, look: Look, program: Program | None = None) -> State:
         tensors = [*look.tensors]
@@ -251,6 +258,8 @@ class Specialisation:
         assert program is not None
         if not all(step.holds() for step in program.steps):
             return False
+        if not self.thawed():
+            return False
         touched = [*program.state.values(), *(t for t, _ in program.assignments)]
         arrays = [t.array for t in touched if t.array.ndim]
         moved = len(arrays) != len(self._arrays) or any(a is not b for a, b in zip(arrays, self._arrays, strict=True))
@@ -270,6 +279,10 @@ class Specialisation:
             self.own = {id(a) if a.base is None else id(a.base) for a in arrays if isinstance(a, np.ndarray)}
             self.fast = self._printed(arguments, lock)
         return True
+
+    def thawed(self) -> bool:
+        """Whether large NumPy arrays that something was computed of hold what they held."""
+        return all(now.tobytes() == then.tobytes() for now, then in self.frozen)
 
     def renew(self) -> bool:
         """Look at the optimizers' settings again. False: they ask for another formula."""
@@ -303,6 +316,7 @@ class Specialisation:
             "    try:",
             f"        if not ({condition}): return {self._carefully(given)}",
             f"    except {ERRORS}: return {self._carefully(given)}",
+            *([f"    if not spec.thawed(): return {self._carefully(given)}"] if self.frozen else []),
             f"    if mode.observer is not None or mode.recording is not {self.recording}:",
             f"        return {self._carefully(given)}",
             "    if changes.settings != spec.settings_seen:",
@@ -355,6 +369,11 @@ class Specialisation:
         text = f"{self.label or 'no arrays'}: {count} instructions, {stages[self.stage]}, {self.calls} calls"
         text += f"; made because {self.reason}"
         return text + (f"; NOT USED: {self.broken}" if self.broken else "")
+
+
+def _place(array: Any) -> tuple[Any, ...]:
+    """Where an array lies, and how it is read."""
+    return array.ctypes.data, array.shape, array.strides, array.dtype
 
 
 def _name(function: Any) -> str:

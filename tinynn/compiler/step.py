@@ -98,13 +98,14 @@ class CompiledFunction:
         if found is None:
             if text := self._too_many(arguments):
                 return text
-            reason = self._reason(look, arguments, setting) if not known else "a gradient is there that was not, or not"
+            gradients = "gradients are there that were not, or the other way round"
+            reason = gradients if known else self._reason(look, arguments, setting)
             found = Specialisation(look, arguments, setting, reason)
             self._table.setdefault(key, []).append(found)
             if len(self._table) == MANY_PROGRAMS:
                 name = getattr(self.function, "__qualname__", "function")
                 warnings.warn(
-                    f"{name} was recorded for {MANY_PROGRAMS} different programs by now, the last one because {reason}; "
+                    f"{name} was recorded for {MANY_PROGRAMS} programs by now, the last one because {reason}; "
                     "each is compiled in its second call, and pays only if it is called often. explain() lists them",
                     UserWarning,
                     stacklevel=4,
@@ -117,7 +118,7 @@ class CompiledFunction:
     def _run(self, found: Specialisation, arguments: Arguments) -> Any:
         if not found.link(arguments, self._lock):
             found.stage = 0  # the optimizer goes by another formula now
-            found.reason = "an optimizer's formula changed"
+            found.reason = "an optimizer's formula changed, or a large NumPy array from outside"
             found.program = None
             return found.record(self.function, arguments, self.machine)
         count = changes.count
@@ -273,11 +274,23 @@ class CompiledFunction:
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         if instance is None:
             return self
-        bound = CompiledFunction(self.function.__get__(instance, owner), self.machine, self.max_specialisations)
-        name = self.function.__name__
-        if isinstance(getattr(instance, "__dict__", None), dict):
-            return instance.__dict__.setdefault(name, bound)
+        kept = getattr(instance, "__dict__", {})
+        found = kept.get(name := self.function.__name__)
+        if found is not None and (
+            not isinstance(found, CompiledFunction) or getattr(found.function, "__self__", instance) is instance
+        ):
+            return found
+        # there is none yet, or it came here with a copy.copy() of another object
+        kept[name] = bound = CompiledFunction(
+            self.function.__get__(instance, owner), self.machine, self.max_specialisations
+        )
         return bound
+
+    def __set__(self, instance: Any, value: Any) -> None:
+        instance.__dict__[self.function.__name__] = value
+
+    def __delete__(self, instance: Any) -> None:
+        del instance.__dict__[self.function.__name__]
 
     def __deepcopy__(self, memo: dict[int, Any]) -> CompiledFunction:
         """Compiled for nothing yet; of a method, for the copy of its object."""
@@ -287,6 +300,9 @@ class CompiledFunction:
         return CompiledFunction(self.function, self.machine, self.max_specialisations)
 
     def __reduce__(self) -> Any:
+        owner, name = getattr(self.function, "__self__", None), getattr(self.function, "__name__", "")
+        if isinstance(getattr(type(owner), name, None), CompiledFunction):  # a method: its object has it, compiled anew
+            return getattr, (owner, name)
         raise TypeError("a compiled function cannot be pickled; pickle the function, and compile it after loading")
 
     def __repr__(self) -> str:

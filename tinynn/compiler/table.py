@@ -30,7 +30,7 @@ def as_table(plan: Plan) -> str:
                 _shape(row),
                 " ".join(_name(view) for view in row.inputs),
                 " ".join(_name(view) for view in row.outputs),
-                f"{sum(_bytes(view, plan) for view in (*row.inputs, *row.outputs)):,}",
+                f"{row.traffic(plan):,}",
                 f"{row.flops:,}",
                 row.title,
                 _line(row),
@@ -68,13 +68,6 @@ def _shape(row: Row) -> str:
 
 def _name(view: View) -> str:
     return f"%{view.base}"
-
-
-def _bytes(view: View, plan: Plan) -> int:
-    count = 1
-    for n, stride in zip(view.shape, view.strides, strict=True):
-        count *= n if stride else 1
-    return count * plan.buffers[view.base].dtype.itemsize
 
 
 def _line(row: Row) -> str:

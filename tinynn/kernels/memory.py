@@ -14,7 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-__all__ = ["LINE", "aligned_empty", "empty_apart", "empty_bytes", "whole_lines", "worth_streaming", "zero_bytes"]
+__all__ = [
+    "LINE", "aligned_empty", "empty_apart", "empty_bytes", "has_slack", "whole_lines", "with_slack", "worth_streaming",
+    "zero_bytes",
+]  # fmt: skip
 
 LINE = 64  # bytes of a cache line, and of the widest vector register
 _PAGE = 4096
@@ -50,18 +53,30 @@ def whole_lines(nbytes: int) -> int:
 
 
 def empty_bytes(nbytes: int) -> NDArray[np.uint8]:
-    """Uninitialised bytes, from a multiple of 64 on."""
-    return _from_a_line_on(np.empty(nbytes + LINE, np.uint8), nbytes)
+    """Uninitialised bytes, from a multiple of 64 on; 64 more behind them can be read."""
+    return _from_a_line_on(np.empty(nbytes + 2 * LINE, np.uint8), nbytes)
 
 
 def zero_bytes(nbytes: int) -> NDArray[np.uint8]:
-    """Zeros in bytes, from a multiple of 64 on."""
-    return _from_a_line_on(np.zeros(nbytes + LINE, np.uint8), nbytes)
+    """Zeros in bytes, from a multiple of 64 on; 64 more behind them can be read."""
+    return _from_a_line_on(np.zeros(nbytes + 2 * LINE, np.uint8), nbytes)
 
 
 def _from_a_line_on(raw: NDArray[np.uint8], nbytes: int) -> NDArray[np.uint8]:
     first = -raw.ctypes.data % LINE
     return raw[first : first + nbytes]
+
+
+def has_slack(array: NDArray[Any]) -> bool:
+    """Whether 64 bytes behind an array can be read, being in the page of memory in which it ends."""
+    return -(array.ctypes.data + array.nbytes) % _PAGE >= LINE
+
+
+def with_slack(array: NDArray[Any]) -> NDArray[Any]:
+    """A contiguous copy behind which 64 bytes can be read."""
+    copy = empty_bytes(array.nbytes).view(array.dtype).reshape(array.shape)
+    copy[...] = array
+    return copy
 
 
 def empty_apart(shape: tuple[int, ...], dtype: DTypeLike, other: NDArray[Any], quarters: int) -> NDArray[Any]:

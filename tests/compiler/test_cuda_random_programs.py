@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 
-from tests.compile import emulated
-from tests.compile.numpy_device import PlainDevice
-from tests.compile.strategies import Drawn, programs
-from tests.compile.test_random_programs import check
+from tests.compiler import emulated
+from tests.compiler.numpy_device import PlainDevice
+from tests.compiler.strategies import Drawn, programs
+from tests.compiler.test_random_programs import check
 from tinynn.compiler.cuda_machine import CudaMachine
 
 pytestmark = pytest.mark.skipif(emulated.COMPILER is None, reason="g++ is not there to run CUDA code on the CPU")

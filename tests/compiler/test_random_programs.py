@@ -12,7 +12,7 @@ import numpy as np
 from hypothesis import given, reject, settings
 
 import tinynn as tn
-from tests.compile.strategies import Drawn, programs
+from tests.compiler.strategies import Drawn, programs
 from tinynn.compiler.errors import TraceError
 from tinynn.compiler.interpret import Interpreter
 from tinynn.compiler.numba_machine import NumbaMachine

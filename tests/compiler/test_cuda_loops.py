@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.compile import emulated, nvrtc
+from tests.compiler import emulated, nvrtc
 from tinynn.kernels.cuda_launch import SCRATCH, Walk, Work, arrange, launch_shape
 from tinynn.kernels.loops import evaluate
 from tinynn.kernels.symbols import Symbol, symbolic

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from tests.backends.stand_in import GPUArray, plain
-from tests.compile import emulated
+from tests.compiler import emulated
 from tinynn.kernels.cublas import Cublas
 from tinynn.kernels.cuda_launch import Launch
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.compile import emulated, nvrtc
+from tests.compiler import emulated, nvrtc
 from tinynn.kernels import cuda_random, philox
 from tinynn.kernels.cuda_launch import Launch
 

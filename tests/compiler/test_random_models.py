@@ -13,7 +13,7 @@ import pytest
 from hypothesis import assume, given, settings
 
 import tinynn as tn
-from tests.compile.strategies import Training, trainings
+from tests.compiler.strategies import Training, trainings
 
 TIMES = int(os.environ.get("TINYNN_EXAMPLES", "1"))
 STEPS = 8  # two are recorded, six are compiled

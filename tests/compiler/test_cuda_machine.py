@@ -10,8 +10,8 @@ import pytest
 
 import tinynn as tn
 from tests.backends.test_gpu_arrays import gpu  # noqa: F401
-from tests.compile import emulated, nvrtc
-from tests.compile.numpy_device import NumpyDevice
+from tests.compiler import emulated, nvrtc
+from tests.compiler.numpy_device import NumpyDevice
 from tinynn import nn, optim
 from tinynn.compiler import cuda_machine
 from tinynn.compiler.cuda_machine import CudaMachine
