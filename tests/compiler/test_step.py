@@ -10,8 +10,9 @@ import pytest
 
 import tinynn as tn
 from tinynn import nn, optim
-from tinynn.compiler.guards import Look, Watch, difference
+from tinynn.compiler.guards import Look, difference
 from tinynn.compiler.step import CompiledFunction
+from tinynn.compiler.watch import Watch
 from tinynn.data import DataLoader, TensorDataset
 
 rng = np.random.default_rng(0)

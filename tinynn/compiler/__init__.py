@@ -25,7 +25,9 @@
                 table, report   the plan as text; what it takes of memory
 
     machines    machine         what all machines share: memory, arguments, results, the optimizers' numbers
-                homes           memory for parameters, side by side
+                homes               memory for parameters, side by side
+                external            large arguments and results, which are not copied
+                step_numbers        optimizers' numbers for the steps to come
                 interpret       row by row in NumPy: to step through, and the reference in tests
                 numba_machine   the CPU: rows are words of a table, and kernels are called by address
                 native_rows         calls that have a kernel written by hand
@@ -35,6 +37,7 @@
     calls       step            the decorator: finds the program for a call, or lets one be made
                 specialise      one program: recorded twice, checked against the eager step, then run
                 guards          what the function depends on besides its arguments, and whether that has changed
+                watch               what a call can compare in some tens of nanoseconds
                 arguments       nested arguments taken apart, and put together again
                 state           everything that a step may change: kept, put back, compared
                 epoch           all minibatches of an epoch

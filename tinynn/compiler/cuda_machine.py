@@ -23,11 +23,12 @@ from tinynn.compiler.cuda_homes import move_home, side_by_side
 from tinynn.compiler.cuda_program import plan_for_gpu, registers_on_cpu
 from tinynn.compiler.cuda_rows import gpu_row
 from tinynn.compiler.layout import lay_out, line_bytes
-from tinynn.compiler.machine import AHEAD, CELL, Machine, StepCounter
+from tinynn.compiler.machine import Machine
 from tinynn.compiler.plan import Buffer, Plan
 from tinynn.compiler.program import Program
 from tinynn.compiler.report import MemoryReport
 from tinynn.compiler.rows import Call
+from tinynn.compiler.step_numbers import AHEAD, CELL, StepCounter
 from tinynn.compiler.views import View
 from tinynn.compiler.work import Known, Operand
 from tinynn.kernels.cuda_launch import SCRATCH, Launch, Walk

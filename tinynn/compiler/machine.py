@@ -11,9 +11,7 @@ Memory is of three kinds::
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -21,12 +19,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinynn import autodiff, graph
+from tinynn.compiler.external import LARGE, is_fresh, reads_in_place
 from tinynn.compiler.homes import is_home, move_home, side_by_side
 from tinynn.compiler.layout import lay_out, line_bytes
 from tinynn.compiler.plan import Buffer, Plan, make_plan
 from tinynn.compiler.program import Program, Register, mapped
 from tinynn.compiler.report import MemoryReport, eager_peak
 from tinynn.compiler.rows import Call
+from tinynn.compiler.step_numbers import CELL, StepCounter, StepNumbers
 from tinynn.compiler.views import View
 from tinynn.compiler.work import Known, Operand
 from tinynn.kernels.memory import LINE, empty_bytes, has_slack, with_slack, zero_bytes
@@ -35,32 +35,7 @@ from tinynn.tensor import Tensor
 Array = NDArray[Any]
 
 
-CELL = 8  # bytes for an optimizer's scalar
-_LARGE = 1 << 16  # bytes from which on arguments and results are not copied
-AHEAD = 128  # steps for which the scalars are computed at once
-
-
-class StepCounter:
-    """Parameters of an optimizer that share their scalars and their step number."""
-
-    def __init__(self, optimizer: Any, part: Any) -> None:
-        self.optimizer = optimizer
-        self.group, self.states, self.scalars = part.group, part.states, part.scalars
-        self.t = 0
-        self.turn, self.turns = 0, 1  # which of how many steps of these parameters in one run
-
-    @staticmethod
-    def number(counters: Sequence[StepCounter]) -> None:
-        """Say which turn each has, where a function calls ``optimizer.step()`` more than once."""
-        of_state = defaultdict(list)
-        for counter in counters:
-            of_state[id(counter.states[0])].append(counter)
-        for several in of_state.values():
-            for i, counter in enumerate(several):
-                counter.turn, counter.turns = i, len(several)
-
-
-class Machine(ABC):
+class Machine(StepNumbers, ABC):
     """Runs a program by its plan.
 
     Parameters
@@ -77,6 +52,7 @@ class Machine(ABC):
     binds = False  # whether large arguments are read where they lie, and large results written to fresh memory
     splits = False  # whether large batches are gone through in parts that fit into a cache
     source = ""
+    _floating: set[int] = frozenset()  # type: ignore[assignment]  # external, and whatever a call returned
     where = "a compiled step"  # for messages about what it has written in place
 
     def __init__(self, program: Program) -> None:
@@ -86,7 +62,7 @@ class Machine(ABC):
         self.arena = zero_bytes(self.layout.nbytes + LINE)
         self.memory: dict[int, Array] = {}  # buffer -> its memory as a flat array, padding included
         self._external = self._external_buffers() if self.binds else set()
-        self._floating: set[int] = set()  # those that are whatever a call returned, without a copy
+        self._floating = set()
         self._own: dict[int, Array] = {}
         self._place_fixed()
         for number, offset in self.layout.offsets.items():
@@ -126,11 +102,11 @@ class Machine(ABC):
     def _external_buffers(self) -> set[int]:
         """Large arguments, and large results that rows compute as they are returned: these are not copied."""
         buffers = self.plan.buffers
-        found = {r for r in self.program.arguments if r in buffers and _reads_in_place(buffers[r])}
+        found = {r for r in self.program.arguments if r in buffers and reads_in_place(buffers[r])}
         for operand in self.plan.results.values():
             if isinstance(operand, View) and operand.base in self.layout.offsets:
                 buffer = buffers[operand.base]
-                if buffer.nbytes >= _LARGE and operand == View.whole(buffer.number, buffer.shape):
+                if buffer.nbytes >= LARGE and operand == View.whole(buffer.number, buffer.shape):
                     found.add(buffer.number)
         return found
 
@@ -259,10 +235,12 @@ class Machine(ABC):
                 self.bind(number, array.reshape(-1))
                 rest[place] = self._targets[place] = None
         for number in self._external:
-            if number in self.layout.offsets:  # a result, or what a call returns where it cannot be taken as it is
-                buffer = self.plan.buffers[number]
-                self.bind(number, empty_bytes(line_bytes(self.plan, number)).view(buffer.dtype))
+            if number in self.layout.offsets and number not in self._floating:
+                self.bind(number, self._fresh_memory(number))
         return rest
+
+    def _fresh_memory(self, number: int) -> Array:
+        return empty_bytes(line_bytes(self.plan, number)).view(self.plan.buffers[number].dtype)
 
     def inline(self, arguments: Sequence[str]) -> tuple[list[str], dict[str, Any]] | None:
         """What `run` does, as lines of Python for these names of arrays, with the names that the lines use.
@@ -324,60 +302,6 @@ class Machine(ABC):
         self._horizon = 1
         self._started = []
 
-    def look_ahead(self, count: int | None = None) -> None:
-        """Compute the optimizers' scalars for the next ``count`` steps; for more and more while no setting changes."""
-        if count is None:
-            count = self._horizon
-            self._horizon = min(2 * self._horizon, AHEAD)
-        self.left = count
-        if not self._steps:
-            return
-        width = len(self._own_scalars) * CELL
-        self._ahead = np.zeros((count, width), np.uint8)
-        for counted in self._steps:
-            first, turns = counted.states[0]["step"] + counted.turn + 1, counted.turns
-            counted.t = first - turns
-            rows = counted.optimizer.scalars_ahead(counted.group, first, (count - 1) * turns + 1)
-            for scalar, column in zip(counted.scalars, rows, strict=True):
-                at = self._own_scalars[id(scalar)] * CELL
-                self._ahead[:, at : at + scalar.dtype.itemsize].view(scalar.dtype)[:, 0] = (
-                    column[::turns] if np.ndim(column) else column
-                )
-        self._started = [counted.t for counted in self._steps]
-        self._point_to_scalars(self._ahead.ctypes.data, width, self.fixed.ctypes.data)
-
-    def _point_to_scalars(self, address: int, nbytes: int, cells: int) -> None:
-        """Let each step copy the next row of scalars to where the rows read them."""
-        self._turn = 0
-
-    def _next_scalars(self) -> None:
-        """What a step of a machine that runs in Python begins with."""
-        if self._steps:
-            self.fixed[: self._ahead.shape[1]] = self._ahead[self._turn]
-            self._turn += 1
-
-    def _steps_taken(self, start: int) -> int:
-        """How many rows of scalars were used since `look_ahead`."""
-        return self._turn
-
-    def recount(self) -> None:
-        """After an exception: step numbers as they are."""
-        if self._started:
-            taken = self._steps_taken(self._ahead.ctypes.data)
-            for counted, t in zip(self._steps, self._started, strict=True):
-                for state in counted.states:
-                    state["step"] = t + taken * counted.turns
-        self.left = 0
-
-    @contextmanager
-    def counted(self, count: int) -> Iterator[None]:
-        """A block in which ``count`` steps are taken at once."""
-        self.look_ahead(count)
-        try:
-            yield
-        finally:
-            self.recount()
-
     def _collect(self) -> Any:
         """The results of a run, as new tensors."""
         if self._number is not None:
@@ -410,11 +334,15 @@ class Machine(ABC):
         arrays = iter(inputs)
         operands = [row.known[i] if i in row.known else next(arrays) for i in range(len(row.work.inputs))]
         out, derived = autodiff.apply(row.work.op, *operands, with_derived=True)
-        for view, target, value in zip(row.outputs, outputs, (out, *derived), strict=True):
-            if view.base in self._floating and _is_fresh(value, target, inputs):
-                self.bind(view.base, value.reshape(-1))
-            else:
-                target[...] = value
+        others = list(inputs)
+        for k, (view, value) in enumerate(zip(row.outputs, (out, *derived), strict=True)):
+            if view.base in self._floating:
+                fresh = is_fresh(value, outputs[k], others)
+                others.append(value)
+                self.bind(view.base, value.reshape(-1) if fresh else self._fresh_memory(view.base))
+                if fresh:
+                    continue
+            outputs[k][...] = value
 
     @property
     def memory_report(self) -> MemoryReport:
@@ -426,22 +354,3 @@ class Machine(ABC):
             state=sum(line_bytes(self.plan, b.number) for b in self._states),
             eager_peak=eager_peak(self.program),
         )
-
-
-def floats(plan: Plan, view: View) -> bool:
-    """Whether a call's large output may lie in whatever memory the operation allocates."""
-    buffer = plan.buffers[view.base]
-    writers = sum(v.base == view.base for row in plan.rows for v in row.outputs)
-    return buffer.kind == "inner" and _reads_in_place(buffer) and view.is_whole(buffer.size) and writers == 1
-
-
-def _is_fresh(value: Any, target: Array, inputs: Sequence[Array]) -> bool:
-    """Whether what an operation returned can stand in the place of a buffer: it is nobody else's memory."""
-    if not isinstance(value, np.ndarray) or value.dtype != target.dtype or not value.flags.c_contiguous:
-        return False
-    return value.flags.writeable and not any(np.may_share_memory(value, array) for array in inputs)
-
-
-def _reads_in_place(buffer: Buffer) -> bool:
-    """Pairs of cache lines, so that reading whole vectors (of float32, from int64) does not go beyond the array."""
-    return buffer.nbytes >= _LARGE and buffer.nbytes % (2 * LINE) == 0

@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from tinynn.compiler.external import floats
 from tinynn.compiler.interpret import run_row
-from tinynn.compiler.machine import Array, Machine, floats
+from tinynn.compiler.machine import Array, Machine
 from tinynn.compiler.native_rows import NativeRow, native_row
 from tinynn.compiler.program import Program
 from tinynn.compiler.rows import Call, Loop, Multiply, Row
@@ -116,6 +117,7 @@ class NumbaMachine(Machine):
             found = {v.base for v in row.outputs if floats(self.plan, v)}
             self._floating |= found
             self._external |= found
+            self._reserved |= {number: self.memory[number] for number in found - set(self._reserved)}
         inputs, outputs = [self.view(v) for v in row.inputs], [self.view(v) for v in row.outputs]
         for views, arrays in ((row.inputs, inputs), (row.outputs, outputs)):
             for k, view in enumerate(views):

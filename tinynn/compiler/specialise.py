@@ -19,10 +19,11 @@ from tinynn.changes import changes
 from tinynn.compiler.arguments import Arguments, check_lines, detached, tensors_in
 from tinynn.compiler.differences import differences
 from tinynn.compiler.errors import CompileError, TraceError
-from tinynn.compiler.guards import ERRORS, Look, difference, function_from_source
+from tinynn.compiler.guards import Look, difference
 from tinynn.compiler.program import Program
 from tinynn.compiler.record import record
 from tinynn.compiler.state import State, mismatch
+from tinynn.compiler.watch import ERRORS, function_from_source
 from tinynn.modes import mode
 from tinynn.tensor import Tensor
 
