@@ -11,6 +11,7 @@ import pytest
 import tinynn as tn
 from tinynn import nn, optim
 from tinynn.compiler.guards import Look, difference
+from tinynn.compiler.state import _agrees_on_the_whole
 from tinynn.compiler.step import CompiledFunction
 from tinynn.compiler.watch import Watch
 from tinynn.data import DataLoader, TensorDataset
@@ -178,3 +179,37 @@ def test_settings_of_optimizers_are_counted_dicts() -> None:
     assert tn.changes.changes.count == before[0]
     group["params"] = list(group["params"])
     assert tn.changes.changes.count > before[0]
+
+
+def test_what_counts_as_agreement_in_float32() -> None:
+    """A sample on the other side of a kink shows in one row; a loop that forgets its last elements is wrong."""
+    rng = np.random.default_rng(0)
+    change = rng.normal(size=(64, 64)).astype(np.float32)
+    kink = change.copy()
+    kink[5] += 0.02 * rng.normal(size=64).astype(np.float32)
+    assert _agrees_on_the_whole(change, kink, change, None)
+    forgotten = change.copy()
+    forgotten.reshape(-1)[-7:] = 0.0
+    assert not _agrees_on_the_whole(change, forgotten, change, None)
+    assert not _agrees_on_the_whole(change, 1.1 * change, change, None)
+
+
+def test_a_deep_network_of_kinks_is_compiled() -> None:
+    tn.manual_seed(0)
+    parts = [part for _ in range(40) for part in (nn.Linear(64, 64), nn.ReLU())]
+    model = nn.Sequential(*parts, nn.Linear(64, 1)).to("float32")
+    optimizer = optim.Adam(model.parameters(), lr=1e-4)
+
+    @tn.compile
+    def step(x, y):
+        optimizer.zero_grad()
+        loss = nn.functional.mse_loss(model(x), y)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    rng = np.random.default_rng(1)
+    x, y = (tn.tensor(rng.normal(size=(128, n)).astype(np.float32)) for n in (64, 1))
+    losses = [step(x, y).item() for _ in range(6)]
+    assert np.isfinite(losses).all()
+    assert "compiled" in step.explain()

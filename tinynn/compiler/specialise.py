@@ -215,7 +215,7 @@ class Specialisation:
         machine = self._state(self.look, program)
         arrays = [[t.array for t in tensors_in(x)] for x in (result, got)]
         names = {id(t): path for path, t in self._paths()}
-        wrong = mismatch(after, machine, (arrays[0], arrays[1]), names, program.steps)
+        wrong = mismatch(before, after, machine, (arrays[0], arrays[1]), names, program.steps)
         if wrong is not None:
             self.broken = wrong
             raise CompileError(

@@ -338,6 +338,11 @@ def compile(function: Callable[..., Any] | None = None, *, machine: str = "auto"
     Python side effects (printing, counting, appending to a list) happen in recorded calls only; those that change
     what the function itself depends on raise a TraceError.
 
+    Parameters and moments move once, to where they lie side by side: a ``detach()`` or ``numpy()`` of a parameter made
+    before goes on showing the old array. Labels and indices out of range raise in the recorded calls, and give NaN in
+    later ones. One compiled function may be called from several threads; two that train the same parameters must not
+    run at the same time, as eager steps must not.
+
     Examples
     --------
     >>> import tinynn
