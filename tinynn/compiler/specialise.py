@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from tinynn.backends import convert, select
+from tinynn.backends.memory import return_freed_memory
 from tinynn.changes import changes
 from tinynn.compiler.arguments import Arguments, check_lines, detached, tensors_in
 from tinynn.compiler.differences import differences
@@ -162,6 +163,9 @@ class Specialisation:
             raise
         self.program = program
         self.stage += 1
+        if second:
+            del before
+            return_freed_memory()
         return result
 
     def _recorded(self, function: Callable[..., Any], arguments: Arguments) -> tuple[Program, Any]:
