@@ -24,6 +24,8 @@ extensions = [
     "sphinx.ext.viewcode",
 ]
 exclude_patterns = ["_build"]
+# Two classes of one name, such as a plan's row `Call` and the work that it does, are told apart by their modules.
+suppress_warnings = ["ref.python"]
 
 html_theme = "furo"
 html_title = "tinynn"
