@@ -87,23 +87,23 @@ extern "C" void launch(unsigned gx, unsigned gy, unsigned bx, unsigned by, void*
 
 
 @functools.cache
-def _folder() -> Path:
+def _folder() -> tempfile.TemporaryDirectory[str]:
+    """Lives as long as the process, with the header that all kernels include, parsed once."""
     folder = tempfile.TemporaryDirectory(prefix="tinynn-cuda-on-cpu-")
-    _folder.keep = folder  # type: ignore[attr-defined]
     header = Path(folder.name, "cuda.h")
     header.write_text(_HEADER)
     assert COMPILER is not None
-    subprocess.run([COMPILER, *_OPTIONS, "-x", "c++-header", str(header)], check=True)  # parsed once, not per kernel
-    return header.parent
+    subprocess.run([COMPILER, *_OPTIONS, "-x", "c++-header", str(header)], check=True)
+    return folder
 
 
 def library(text: str) -> ctypes.CDLL:
     """C++ text as a shared library."""
     assert COMPILER is not None
     name = hashlib.sha256(text.encode()).hexdigest()[:24]
-    target = _folder() / f"{name}.so"
+    target = Path(_folder().name, f"{name}.so")
     if not target.exists():
-        source = _folder() / f"{name}.cpp"
+        source = Path(_folder().name, f"{name}.cpp")
         source.write_text(text)
         command = [COMPILER, *_OPTIONS, "-shared", "-o", str(target), str(source)]
         made = subprocess.run(command, capture_output=True, text=True)

@@ -82,7 +82,7 @@ class Drawn:
     def function(self, states: dict[str, Any]) -> Callable[..., Any]:
         names = {"tn": tn, "np": np, "K": constant, **states}
         exec(compile(self.source, "<drawn>", "exec"), names)
-        return names["f"]  # type: ignore[no-any-return]
+        return names["f"]
 
     def arguments(self, seed: int) -> list[Any]:
         rng = np.random.default_rng(seed)

@@ -28,6 +28,10 @@ def device(request: pytest.FixtureRequest, gpu: str, monkeypatch: pytest.MonkeyP
     return cuda_machine.CupyDevice
 
 
+# what only the stand-in shows: a log of what it is asked to do, and a device that refuses
+on_the_stand_in = pytest.mark.parametrize("gpu", ["stand-in"], indirect=True)
+
+
 def regression(size: int = 6) -> Any:
     return nn.Sequential(nn.Linear(size, 16), nn.SELU(), nn.Linear(16, 9), nn.GELU(), nn.Linear(9, 1))
 
@@ -42,7 +46,7 @@ def with_batch_norm() -> Any:
 
 def convolutional() -> Any:
     layers = [nn.Conv2d(1, 3, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(12, 5)]
-    return nn.Sequential(nn.Unflatten(1, (1, 6, 6)), *layers) if hasattr(nn, "Unflatten") else nn.Sequential(*layers)
+    return nn.Sequential(*layers)
 
 
 def test_new_tensors_on_the_gpu(device: Any) -> None:
@@ -123,9 +127,8 @@ def run(machine: Any, batch: Any) -> Any:
     return machine.run([t.array for t in batch])
 
 
+@on_the_stand_in
 def test_the_first_run_walks_and_the_others_replay(device: Any) -> None:
-    if device is not NumpyDevice:
-        pytest.skip("looks at the log of the stand-in")
     machine, _, _, _, batches = recorded()
     log = machine.device.log
     per_run = []
@@ -142,9 +145,8 @@ def test_the_first_run_walks_and_the_others_replay(device: Any) -> None:
     assert "of them CUDA graphs" in machine.explain()
 
 
+@on_the_stand_in
 def test_without_a_graph_where_capturing_fails(device: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    if device is not NumpyDevice:
-        pytest.skip("needs a device that refuses")
     monkeypatch.setattr(NumpyDevice, "capturable", False)
     _, step, _, _, batches = recorded()
     eager = [step(*batch).item() for batch in batches[2:5]]
@@ -267,9 +269,8 @@ def test_products_of_any_layout(device: Any) -> None:
             np.testing.assert_allclose(found.to("cpu").numpy(), wanted.to("cpu").numpy(), rtol=1e-12)
 
 
+@on_the_stand_in
 def test_tf32_is_off_unless_asked_for(device: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    if device is not NumpyDevice:
-        pytest.skip("reads the stand-in's setting")
     monkeypatch.delenv("CUPY_TF32", raising=False)
     mode = emulated.library_like_cublas().math_mode
     for asked, environment, wanted in [(None, "0", 0), (True, "0", 3), (None, "1", 3), (False, "1", 0)]:

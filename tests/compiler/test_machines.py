@@ -432,7 +432,7 @@ def test_updates_of_parameters_run_in_whole_vectors() -> None:
         row for row in machine.plan.rows if row.outputs and machine.plan.buffers[row.outputs[0].base].kind == "state"
     ]
     assert updates
-    assert all(machine._prepared_for(row).spec.is_flat for row in updates)  # type: ignore[union-attr]
+    assert all(machine._prepared_for(row).spec.is_flat for row in updates)
 
 
 def test_loops_over_more_axes_than_kernels_have() -> None:

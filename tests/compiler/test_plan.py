@@ -142,8 +142,8 @@ def test_what_is_no_view() -> None:
 def test_a_slice_at_the_end_is_not_whole() -> None:
     view = View.whole(1, (4,))
     assert view.is_whole(4)
-    assert not view.sliced((slice(1, None),)).is_whole(4)  # type: ignore[union-attr]
-    assert not view.sliced((slice(None, None, -1),)).is_whole(4)  # type: ignore[union-attr]
+    assert not view.sliced((slice(1, None),)).is_whole(4)
+    assert not view.sliced((slice(None, None, -1),)).is_whole(4)
     assert View.whole(1, (1, 4, 1)).is_contiguous()
 
 

@@ -341,10 +341,10 @@ def test_gradients_that_are_added_over_calls() -> None:
         assert not second.grads_absent
         second.run(x)
         second.run(x)
-        np.testing.assert_allclose(w.grad.numpy(), 4 * 2 * np.array([1.0, 2.0]) * x)  # type: ignore[union-attr]
+        np.testing.assert_allclose(w.grad.numpy(), 4 * 2 * np.array([1.0, 2.0]) * x)
         w.grad = None
         first.run(x)
-        np.testing.assert_allclose(w.grad.numpy(), 2 * np.array([1.0, 2.0]) * x)  # type: ignore[union-attr]
+        np.testing.assert_allclose(w.grad.numpy(), 2 * np.array([1.0, 2.0]) * x)
 
 
 def test_gradients_that_a_step_has_used_are_forgotten() -> None:
@@ -372,7 +372,7 @@ def test_gradients_that_nobody_forgets_add_up() -> None:
     assert [register is not None for _, register in program.grads_out] == [True]
     assert program.advance()
     program.run(np.ones(2))
-    np.testing.assert_allclose(w.grad.numpy(), [3.0, 3.0])  # type: ignore[union-attr]
+    np.testing.assert_allclose(w.grad.numpy(), [3.0, 3.0])
     np.testing.assert_allclose(w.numpy(), np.array([1.0, 2.0]) - 0.1 * (1 + 2 + 3))
 
 
