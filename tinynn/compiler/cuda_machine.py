@@ -221,16 +221,7 @@ class CudaMachine(Machine):
             self.device.store(memory, tensor.array)
         for (generator, blocks, _), position in zip(self.program.draws, self._positions, strict=True):
             position[:] = (generator.seed, generator.reserve(blocks))
-        try:
-            self.left -= 1
-            self._run_rows()
-            for counted in self._steps:
-                counted.t = t = counted.t + counted.turns
-                for state in counted.states:
-                    state["step"] = t
-        except BaseException:
-            self.recount()
-            raise
+        self._take_step()
         self.finish()
         return self._collect()
 

@@ -209,16 +209,7 @@ class Machine(StepNumbers, ABC):
             start = generator.reserve(blocks)
             if position is not None:
                 position[:2] = (generator.seed, start)
-        try:
-            self.left -= 1
-            self._run_rows()
-            for counted in self._steps:
-                counted.t = t = counted.t + counted.turns
-                for state in counted.states:
-                    state["step"] = t
-        except BaseException:
-            self.recount()
-            raise
+        self._take_step()
         self.finish()
         return self._collect()
 

@@ -85,6 +85,22 @@ class StepNumbers:
         """How many rows of scalars were used since `look_ahead`."""
         return self._turn
 
+    def _take_step(self) -> None:
+        """Run the rows, and count the step; after an exception the step numbers are as the rows have left them."""
+        try:
+            self.left -= 1
+            self._run_rows()
+            for counted in self._steps:
+                counted.t = t = counted.t + counted.turns
+                for state in counted.states:
+                    state["step"] = t
+        except BaseException:
+            self.recount()
+            raise
+
+    def _run_rows(self) -> None:
+        raise NotImplementedError
+
     def recount(self) -> None:
         """After an exception: step numbers as they are."""
         if self._started:

@@ -24,8 +24,18 @@ class Known:
 Operand = View | Known
 
 
+class _OneOutput:
+    """Work that makes one register."""
+
+    out: int
+
+    @property
+    def outputs(self) -> tuple[int, ...]:
+        return (self.out,)
+
+
 @dataclass(eq=False)
-class Map:
+class Map(_OneOutput):
     """out[i] = formula(inputs[0][i], ...) for every element, after broadcasting."""
 
     out: int
@@ -36,13 +46,9 @@ class Map:
     name: str
     made_at: str
 
-    @property
-    def outputs(self) -> tuple[int, ...]:
-        return (self.out,)
-
 
 @dataclass(eq=False)
-class Reduction:
+class Reduction(_OneOutput):
     """out = scale times the sum (or the largest, the smallest) of the input over axes."""
 
     out: int
@@ -54,13 +60,9 @@ class Reduction:
     name: str
     made_at: str
 
-    @property
-    def outputs(self) -> tuple[int, ...]:
-        return (self.out,)
-
 
 @dataclass(eq=False)
-class Product:
+class Product(_OneOutput):
     """out = a @ b + bias, of matrices; the bias may be missing. ``place`` is the part of ``out`` that it fills."""
 
     out: int
@@ -70,13 +72,9 @@ class Product:
     made_at: str
     place: View
 
-    @property
-    def outputs(self) -> tuple[int, ...]:
-        return (self.out,)
-
 
 @dataclass(eq=False)
-class Pieces:
+class Pieces(_OneOutput):
     """Copies of the inputs at their ``places`` in ``out``, which is ``fill`` elsewhere (None: no elsewhere)."""
 
     out: int
@@ -86,10 +84,6 @@ class Pieces:
     fill: float | bool | None
     name: str
     made_at: str
-
-    @property
-    def outputs(self) -> tuple[int, ...]:
-        return (self.out,)
 
 
 @dataclass(eq=False)

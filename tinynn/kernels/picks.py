@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numba import njit
 
 from tinynn.kernels.native import as_bool, as_float32, as_float64, as_int64, kernel
 from tinynn.kernels.philox_numba import philox_block
@@ -18,15 +19,13 @@ from tinynn.kernels.philox_numba import philox_block
 __all__ = ["gather_float32", "gather_float64", "keep_mask", "scatter_float32", "scatter_float64"]
 
 _LOW = np.uint64(0xFFFFFFFF)
-_NAN = math.nan
 
 
-@kernel
-def gather_float64(row):
+@njit(error_model="numpy")  # compiled as part of its callers
+def _gather(row, x, index, out):
     """out[o, i, k] = x[o, index[i], k]; words: sizes o, i, k, entries; x, its three strides; index; out."""
     outer, n, inner, entries = row[2], row[3], row[4], row[5]
-    x, s0, s1, s2 = as_float64(row[6], 0), row[7], row[8], row[9]
-    index, out = as_int64(row[10], 1), as_float64(row[11], 2)
+    s0, s1, s2 = row[7], row[8], row[9]
     for o in range(outer):
         for i in range(n):
             at = index[i]
@@ -34,7 +33,7 @@ def gather_float64(row):
             to = (o * n + i) * inner
             if at < 0 or at >= entries:
                 for k in range(inner):
-                    out[to + k] = _NAN
+                    out[to + k] = math.nan
             elif s2 == 1:
                 for k in range(inner):
                     out[to + k] = x[o * s0 + at * s1 + k]
@@ -43,34 +42,11 @@ def gather_float64(row):
                     out[to + k] = x[o * s0 + at * s1 + k * s2]
 
 
-@kernel
-def gather_float32(row):
-    """As `gather_float64`."""
+@njit(error_model="numpy")
+def _scatter(row, x, index, out):
+    """out = 0, then out[o, index[i], k] += x[o, i, k]; words as of `_gather`, with x and out exchanged."""
     outer, n, inner, entries = row[2], row[3], row[4], row[5]
-    x, s0, s1, s2 = as_float32(row[6], 0), row[7], row[8], row[9]
-    index, out = as_int64(row[10], 1), as_float32(row[11], 2)
-    for o in range(outer):
-        for i in range(n):
-            at = index[i]
-            at = at + entries if at < 0 else at
-            to = (o * n + i) * inner
-            if at < 0 or at >= entries:
-                for k in range(inner):
-                    out[to + k] = np.float32(_NAN)
-            elif s2 == 1:
-                for k in range(inner):
-                    out[to + k] = x[o * s0 + at * s1 + k]
-            else:
-                for k in range(inner):
-                    out[to + k] = x[o * s0 + at * s1 + k * s2]
-
-
-@kernel
-def scatter_float64(row):
-    """out = 0, then out[o, index[i], k] += x[o, i, k]; words as of `gather_float64`, with x and out exchanged."""
-    outer, n, inner, entries = row[2], row[3], row[4], row[5]
-    x, s0, s1, s2 = as_float64(row[6], 0), row[7], row[8], row[9]
-    index, out = as_int64(row[10], 1), as_float64(row[11], 2)
+    s0, s1, s2 = row[7], row[8], row[9]
     for i in range(outer * entries * inner):
         out[i] = 0.0
     for o in range(outer):
@@ -84,21 +60,27 @@ def scatter_float64(row):
 
 
 @kernel
+def gather_float64(row):
+    """`_gather` of float64."""
+    _gather(row, as_float64(row[6], 0), as_int64(row[10], 1), as_float64(row[11], 2))
+
+
+@kernel
+def gather_float32(row):
+    """`_gather` of float32."""
+    _gather(row, as_float32(row[6], 0), as_int64(row[10], 1), as_float32(row[11], 2))
+
+
+@kernel
+def scatter_float64(row):
+    """`_scatter` of float64."""
+    _scatter(row, as_float64(row[6], 0), as_int64(row[10], 1), as_float64(row[11], 2))
+
+
+@kernel
 def scatter_float32(row):
-    """As `scatter_float64`."""
-    outer, n, inner, entries = row[2], row[3], row[4], row[5]
-    x, s0, s1, s2 = as_float32(row[6], 0), row[7], row[8], row[9]
-    index, out = as_int64(row[10], 1), as_float32(row[11], 2)
-    for i in range(outer * entries * inner):
-        out[i] = np.float32(0.0)
-    for o in range(outer):
-        for i in range(n):
-            at = index[i]
-            at = at + entries if at < 0 else at
-            to = (o * entries + at) * inner
-            if at >= 0 and at < entries:
-                for k in range(inner):
-                    out[to + k] += x[o * s0 + i * s1 + k * s2]
+    """`_scatter` of float32."""
+    _scatter(row, as_float32(row[6], 0), as_int64(row[10], 1), as_float32(row[11], 2))
 
 
 @kernel
