@@ -59,7 +59,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 # Found when first used, so that `import tinynn` costs little more than `import numpy`.
-_ROOMS = {"nn", "optim", "data", "debug", "func", "io", "compiler"}
+_ROOMS = {"nn", "optim", "data", "debug", "func", "io", "compiler", "potentials", "sklearn", "distributed"}
 _LATER = {
     "save": "tinynn.io",
     "load": "tinynn.io",
