@@ -38,7 +38,7 @@ def from_results() -> None:
 
 
 def draw(numbers: dict[str, Any]) -> None:
-    """One picture per sweep, SVG and PNG, beside the results."""
+    """One picture per sweep, beside the results."""
     for what, rows in numbers.items():
         _picture(what, rows)
 
@@ -47,7 +47,6 @@ def _picture(what: str, rows: list[dict[str, Any]]) -> None:
     import matplotlib
 
     matplotlib.use("Agg")
-    matplotlib.rcParams["svg.hashsalt"] = "tinynn"
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(figsize=(8.6, 5.2), constrained_layout=True)
@@ -77,8 +76,5 @@ def _picture(what: str, rows: list[dict[str, Any]]) -> None:
     axes.grid(True, which="major", color="#e9ecef", lw=0.8)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
-    name = "compiled_" + what.replace(" ", "_")
-    for ending in ("svg", "png"):
-        metadata = {"Date": None} if ending == "svg" else {}
-        figure.savefig(common.RESULTS / f"{name}.{ending}", dpi=140, metadata=metadata)
+    figure.savefig(common.RESULTS / f"compiled_{what.replace(' ', '_')}.png", dpi=140)
     plt.close(figure)

@@ -89,9 +89,11 @@ class CompiledFunction:
 
     def _specialisation(self, arguments: Arguments) -> Specialisation | str:
         """The one for this call, perhaps a new one; or why there is none."""
+        setting = (mode.recording, select.backend(), get_default_dtype().str)
+        if self._current is not None and self._current.still_fits(arguments, setting):
+            return self._current
         look = Look(self.function, arguments.objects, self._known_names)
         self._known_names = look.names
-        setting = (mode.recording, select.backend(), get_default_dtype().str)
         key = (arguments.key, setting, tuple(look.marks.items()))
         known = self._table.get(key, [])
         found = next((one for one in known if one.fits_gradients()), None)
