@@ -81,7 +81,7 @@ class Leaf(Node):
         super().__init__(_NO_OP, (), {}, tensor.shape)
         self.tensor = weakref.ref(tensor)
         self.version = 0  # the number on the clock when the array was last edited in place
-        self.edited: Any = None  # that array: saved arrays may be views of it after the tensor is gone
+        self.edited: Any = None  # that array (or a weak reference): views of it may be saved when the tensor is gone
         self.edited_at: str | None = None
         self.consumed = False  # an optimizer step has used the gradient
 
@@ -116,18 +116,35 @@ def note_edit(leaf: Leaf, where: str | None = None) -> None:
     leaf.edited_at = where
 
 
+def release_edited(leaf: Leaf) -> None:
+    """Hold the edited array no longer than others do; to be called when the tensor gets an array elsewhere.
+
+    What views of the array hold is the memory that it lies in. That is watched in its place where there is nothing
+    else in it.
+    """
+    if leaf.edited is None or isinstance(leaf.edited, weakref.ref):
+        return
+    memory = dispatch.owner(leaf.edited)
+    if memory.nbytes <= leaf.edited.nbytes + 128:  # aligned arrays have two cache lines to spare
+        leaf.edited = weakref.ref(memory)
+
+
+def _array_of(leaf: Leaf) -> Any:
+    return leaf.edited() if isinstance(leaf.edited, weakref.ref) else leaf.edited
+
+
 def check_unedited(node: Node) -> None:
     """Refuse to use a saved array that was overwritten after ``node`` was made."""
     with _edited_lock:
         edits = [leaf for leaf in _edited if leaf.version > node.number]
-        edited = [(leaf.edited, leaf.edited_at) for leaf in edits]
-        edited += [(t.array, w.where) for w in writers if w.last_run > node.number for t in w.written]
+        edited = [(_array_of(leaf), leaf.shape, leaf.edited_at) for leaf in edits]
+        edited += [(t.array, t.shape, w.where) for w in writers if w.last_run > node.number for t in w.written]
     for name, value in (node.saved or {}).items():
-        for array, where in edited:
+        for array, shape, where in edited:
             if dispatch.same_memory(value, array):
                 raise GraphError(
-                    f"backward() through {type(node.op).__name__} needs its {name!r}, but a {array.dtype} tensor "
-                    f"of shape {array.shape} was edited in place after that operation ran (at "
+                    f"backward() through {type(node.op).__name__} needs its {name!r}, but a tensor of "
+                    f"shape {shape} was edited in place after that operation ran (at "
                     f"{where or 'an unknown line'}"
                     + (f"; the operation was recorded at {node.made_at}" if node.made_at else "")
                     + "). Call backward() before optimizer.step(), or compute the result again after it."

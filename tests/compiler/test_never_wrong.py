@@ -30,9 +30,11 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import gc
 import random
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -882,3 +884,32 @@ def test_a_wrong_program_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.warns(UserWarning, match="eagerly"):
         twin.step(*data[1])
     assert "NOT USED" in twin.step.explain()
+
+
+def test_an_array_that_was_edited_before_its_tensor_moved_is_still_refused() -> None:
+    """Compiling moves parameters to memory of their own; a graph that saved the old array must not use it."""
+    tn.manual_seed(0)
+    model = nn.Sequential(nn.Linear(30, 300), nn.Linear(300, 300))
+    optimizer = optim.SGD(model.parameters(), lr=0.1)
+    x = tn.tensor(np.ones((5, 30)))
+    kept = model(x).sum()  # saves the weights
+    for p in model.parameters():
+        p.assign_(p.detach() + 1.0)
+    held = weakref.ref(model[1].weight.array)
+
+    @tn.compile
+    def step(x):
+        optimizer.zero_grad()
+        loss = model(x).sum()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    for _ in range(4):
+        step(x)
+    assert held() is not None
+    with pytest.raises(tn.GraphError, match="edited in place"):
+        kept.backward()
+    del kept
+    gc.collect()
+    assert held() is None, "nobody can use the old array any more, and it is still held"

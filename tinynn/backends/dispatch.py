@@ -76,10 +76,11 @@ def same_memory(a: Any, b: Any) -> bool:
         return any(same_memory(part, b) for part in a)
     if isinstance(a, np.ndarray):
         return isinstance(b, np.ndarray) and np.may_share_memory(a, b)
-    return hasattr(a, "base") and _owner(a) is _owner(b)  # CuPy; NumPy's scalars are never edited
+    return hasattr(a, "base") and owner(a) is owner(b)  # CuPy; NumPy's scalars are never edited
 
 
-def _owner(array: Any) -> Any:
+def owner(array: Any) -> Any:
+    """The array whose memory an array lies in."""
     while type(base := getattr(array, "base", None)) is type(array):
         array = base
     return array

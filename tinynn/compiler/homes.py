@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from tinynn.graph import Leaf, release_edited
 from tinynn.kernels.memory import LINE, whole_lines
 from tinynn.tensor import Tensor
 
@@ -47,5 +48,7 @@ def move_home(tensors: Sequence[Tensor]) -> None:
         home = np.ndarray(array.shape, array.dtype, raw, at)
         home[...] = array
         _homes[id(raw), home.ctypes.data, home.nbytes] = raw
+        if isinstance(tensor.node, Leaf) and not is_home(array):
+            release_edited(tensor.node)
         tensor.array = home
         at += whole_lines(array.nbytes)

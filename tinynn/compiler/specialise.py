@@ -289,6 +289,7 @@ class Specialisation:
             if any(x is not y for x, y in zip(arrays, moved_to, strict=True)):
                 changes.count += 1  # other programs must look where they are now
             self._arrays = arrays = moved_to
+            return_freed_memory()
         else:
             self.machine.refresh()
         changes.runner = self
