@@ -1,7 +1,7 @@
 # make demo    fit the O2/Pd(100) surface and draw it      make bench   speed, next to PyTorch
 # make test    the tests                                   make peers   agreement with PyTorch
 # make lint    ruff and mypy                               make docs    HTML in docs/_build
-# make examples / make clean
+# make examples / make clean                               make full    all examples in full, against their bars
 #
 # Every target makes what it needs in .venv. `make test PYTHON=python3.12` picks an interpreter, and
 # `make test JOBS=1 PYTEST_ARGS="tests/data -x"` says how and what to run.
@@ -24,7 +24,7 @@ INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check
 ONE_THREAD := OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 NO_WINDOW := MPLBACKEND=Agg
 
-.PHONY: help demo test peers lint format docs examples bench clean
+.PHONY: help demo test full peers lint format docs examples bench clean
 .DEFAULT_GOAL := help
 
 help:
@@ -35,6 +35,9 @@ demo: $(VENV)/.with-examples
 
 test: $(VENV)/.with-test
 	$(ONE_THREAD) $(NO_WINDOW) $(PY) -m pytest -q -n $(JOBS) --dist worksteal $(PYTEST_ARGS)
+
+full: $(VENV)/.with-test
+	$(ONE_THREAD) $(NO_WINDOW) $(PY) -m pytest -q -m full -n $(JOBS) --dist worksteal tests/examples/test_full.py $(PYTEST_ARGS)
 
 peers: $(VENV)/.with-test $(VENV)/.with-torch
 	$(ONE_THREAD) $(NO_WINDOW) $(PY) -m pytest -q -m peers $(PYTEST_ARGS)
@@ -70,9 +73,9 @@ $(VENV)/.with-%: pyproject.toml $(VENV)/.made
 	$(INSTALL) -e '.[$*]'
 	@touch $@
 
-# Not '.[peers]': the tests and the benchmarks need PyTorch only (JAX takes 600 MB), and of PyTorch exactly this build.
+# Not '.[peers]': the tests and the benchmarks need no JAX (600 MB), and of PyTorch exactly this build.
 $(VENV)/.with-torch: pyproject.toml $(VENV)/.made
-	$(INSTALL) torch==2.13.0
+	$(INSTALL) torch==2.13.0 'dscribe>=2.1'
 	@touch $@
 
 # Some distributions ship venv without ensurepip; then the interpreter's own pip installs one.
