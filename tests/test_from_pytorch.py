@@ -47,6 +47,15 @@ def ours(code: str, **more: Any) -> Any:
     return eval(code, names)
 
 
+def test_the_table_of_what_is_here_is_complete() -> None:
+    text = PAGE.split("\n## What is here\n")[1].split("\n## ")[0]
+    lines = dict(re.findall(r"^\| (\w[\w, ]*) \| (`.*`) \|$", text, re.MULTILINE))
+    optimizers = re.findall(r"`(\w+)`", lines.pop("optimizers"))
+    listed = [name for names in lines.values() for name in re.findall(r"`(\w+)`", names)]
+    assert sorted(listed) == sorted(set(nn.__all__) - {"functional", "init", "utils"})
+    assert set(optimizers) == set(tinynn.optim.__all__) - {"Optimizer", "FormulaOptimizer", "Rule", "lr_scheduler"}
+
+
 @pytest.mark.parametrize(("theirs", "code"), rows("Same name, another meaning"))
 def test_a_name_with_another_meaning(theirs: str, code: str) -> None:
     before = tinynn.get_default_dtype()

@@ -329,8 +329,11 @@ def programs(
 
 ACTIVATIONS = [
     "nn.Tanh()", "nn.ReLU()", "nn.GELU()", "nn.GELU(approximate='tanh')", "nn.SELU()", "nn.ELU(0.7)", "nn.SiLU()",
-    "nn.Sigmoid()", "nn.Softplus(2.0)", "nn.LeakyReLU(0.1)", "nn.Softmax(-1)", "nn.LogSoftmax(-1)", "nn.Identity()",
+    "nn.Sigmoid()", "nn.Softplus(2.0)", "nn.LeakyReLU(0.1)", "nn.PReLU()", "nn.RReLU()", "nn.ReLU6()", "nn.CELU(0.5)",
+    "nn.Softsign()", "nn.Hardtanh()", "nn.Threshold(0.1, -0.2)", "nn.Tanhshrink()", "nn.Softshrink(0.1)",
+    "nn.Hardshrink(0.1)", "nn.LogSigmoid()", "nn.Softmax(-1)", "nn.LogSoftmax(-1)", "nn.Softmin(-1)", "nn.Identity()",
 ]  # fmt: skip
+ELEMENTWISE = [text for text in ACTIVATIONS if "Soft" not in text or "(-1)" not in text]
 OPTIMIZERS = [
     "optim.SGD({p}, lr=0.05)", "optim.SGD({p}, lr=0.05, momentum=0.9)", "optim.SGD({p}, lr=0.05, weight_decay=0.1)",
     "optim.SGD({p}, lr=0.05, momentum=0.9, nesterov=True, weight_decay=0.01)",
@@ -338,6 +341,7 @@ OPTIMIZERS = [
     "optim.Adam({p}, lr=0.01)", "optim.Adam({p}, lr=0.01, amsgrad=True)", "optim.Adam({p}, lr=0.01, weight_decay=0.1)",
     "optim.Adam({p}, lr=0.01, maximize=True)", "optim.Adam({p}, lr=0.01, bias_correction=False)",
     "optim.AdamW({p}, lr=0.01)", "optim.AdamW({p}, lr=0.01, weight_decay=0.2, amsgrad=True)",
+    "optim.Adagrad({p}, lr=0.05)", "optim.Adagrad({p}, lr=0.05, lr_decay=0.1, initial_accumulator_value=0.1)",
     "optim.RMSprop({p}, lr=0.01)", "optim.RMSprop({p}, lr=0.01, momentum=0.9, centered=True)",
     "optim.RMSprop({p}, lr=0.01, weight_decay=0.1)",
 ]  # fmt: skip
@@ -448,7 +452,7 @@ def trainings(draw: Callable[..., Any]) -> Training:
 
     batch = one_of([4, 1, 7, 33])
     layers: list[str] = []
-    begin = one_of(["vectors", "planes", "words"])
+    begin = one_of(["vectors", "planes", "lines", "words"])
     if begin == "vectors":
         width = one_of([3, 1, 8])
         shape: Shape = (width,)
@@ -459,7 +463,7 @@ def trainings(draw: Callable[..., Any]) -> Training:
             kind = one_of(["conv", "max", "avg", "norm"])
             if kind == "conv":
                 more, stride, padding = one_of([2, 3]), one_of([1, 2]), one_of([0, 1])
-                layers += [f"nn.Conv2d({channels}, {more}, 3, {stride}, {padding})", one_of(ACTIVATIONS[:10])]
+                layers += [f"nn.Conv2d({channels}, {more}, 3, {stride}, {padding})", one_of(ELEMENTWISE)]
                 channels, high, wide = more, *((n + 2 * padding - 3) // stride + 1 for n in (high, wide))
             elif kind == "norm" and batch > 1 and not _normed(layers):
                 layers.append(f"nn.BatchNorm2d({channels})")
@@ -470,6 +474,28 @@ def trainings(draw: Callable[..., Any]) -> Training:
                 break
         layers.append("nn.Flatten()")
         width = channels * high * wide
+    elif begin == "lines":
+        shape = (one_of([1, 2]), 11)
+        channels, long = shape
+        for _ in range(draw(st.integers(1, 2))):
+            kind = one_of(["conv", "max", "avg", "norm"])
+            if kind == "conv":
+                more, stride, padding = one_of([2, 3]), one_of([1, 2]), one_of([0, 1])
+                layers += [f"nn.Conv1d({channels}, {more}, 3, {stride}, {padding})", one_of(ELEMENTWISE)]
+                channels, long = more, (long + 2 * padding - 3) // stride + 1
+            elif kind == "norm" and batch > 1 and not _normed(layers):
+                layers.append(f"nn.BatchNorm1d({channels})")
+            elif long >= 4:
+                layers.append(f"nn.{kind.title() if kind != 'norm' else 'Avg'}Pool1d(2)")
+                long = long // 2
+            if long < 3:
+                break
+        if draw(st.booleans()):
+            parts = one_of([1, 2])
+            layers.append(f"nn.AdaptiveAvgPool1d({parts})")
+            long = parts
+        layers.append("nn.Flatten()")
+        width = channels * long
     else:
         shape, width = (), 3 * 4
         layers += ["nn.Embedding(7, 4)", "nn.Flatten()"]

@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 
 import tinynn as tn
+import tinynn.nn.functional as F
 from tests.ops.checks import close
 from tinynn.ops.convolution import max_pool2d
+from tinynn.ops.piecewise_activations import prelu
 
 INF = math.inf
 
@@ -42,6 +44,12 @@ ROWS: list[tuple[str, Callable[..., Any], tuple[Any, ...], Any]] = [
     ("`leaky_relu(x, s)`", lambda x: tn.leaky_relu(x, 0.1), (0.0,), 0.1),
     ("`elu(x, alpha)`", lambda x: tn.elu(x, 2.0), (0.0,), 2.0),
     ("`selu(x)`", tn.selu, (0.0,), 1.0507009873554805 * 1.6732632423543772),
+    ("`prelu(x, s)`", prelu, (0.0, 0.1), [0.1, 0]),
+    ("`hardtanh(x, low, high)`", F.hardtanh, ([-1.0, 1.0, 0.5],), [0, 0, 1]),
+    ("`threshold(x, t, v)`", lambda x: F.threshold(x, 1.0, 5.0), ([1.0, 1.5],), [0, 1]),
+    ("`softshrink(x, s)`", F.softshrink, ([-0.5, 0.5, 0.75],), [0, 0, 1]),
+    ("`hardshrink(x, s)`", F.hardshrink, ([-0.5, 0.5, 0.75],), [0, 0, 1]),
+    ("`softsign(x)`", F.softsign, (0.0,), 1),
     ("`abs(x)`", tn.abs, (0.0,), 0),
     ("`sign(x)`", tn.sign, ([0.0, 2.0],), [0, 0]),
     ("`floor(x)`", tn.floor, ([0.0, 2.5],), [0, 0]),
@@ -127,6 +135,13 @@ def test_as_pytorch_where_the_table_says_so() -> None:
         (lambda x: tn.leaky_relu(x, 0.1), lambda x: torch.nn.functional.leaky_relu(x, 0.1), (0.0,)),
         (lambda x: tn.elu(x, 2.0), lambda x: torch.nn.functional.elu(x, 2.0), (0.0,)),
         (tn.selu, torch.selu, (0.0,)),
+        (F.hardtanh, torch.nn.functional.hardtanh, ([-1.0, 1.0],)),
+        (F.relu6, torch.nn.functional.relu6, ([0.0, 6.0],)),
+        (lambda x: F.threshold(x, 1.0, 5.0), lambda x: torch.nn.functional.threshold(x, 1.0, 5.0), (1.0,)),
+        (F.softshrink, torch.nn.functional.softshrink, ([-0.5, 0.5],)),
+        (F.hardshrink, torch.nn.functional.hardshrink, ([-0.5, 0.5],)),
+        (F.softsign, torch.nn.functional.softsign, (0.0,)),
+        (prelu, torch.nn.functional.prelu, ([0.0], [0.1])),
         (tn.abs, torch.abs, (0.0,)),
         (tn.sign, torch.sign, (0.0,)),
         (tn.floor, torch.floor, (0.0,)),

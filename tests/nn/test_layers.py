@@ -15,6 +15,11 @@ FLOAT32_LAYERS = [
     (lambda: nn.Linear(4, 3, dtype="float32"), (5, 4)),
     (lambda: nn.Conv2d(4, 6, 3, groups=2, padding=1, dtype="float32"), (2, 4, 5, 5)),
     (lambda: nn.Conv2d(1, 2, 2, padding="same", dtype="float32"), (2, 1, 5, 5)),
+    (lambda: nn.Conv1d(4, 6, 3, groups=2, padding=1, dtype="float32"), (2, 4, 9)),
+    (lambda: nn.MaxPool1d(2, padding=1), (2, 3, 5)),
+    (lambda: nn.AvgPool1d(3, 2, 1), (2, 3, 5)),
+    (lambda: nn.AdaptiveAvgPool1d(1), (2, 3, 5)),
+    (lambda: nn.AdaptiveAvgPool1d(2), (2, 3, 5)),
     (lambda: nn.MaxPool2d(2, padding=1), (2, 3, 5, 5)),
     (lambda: nn.AvgPool2d(3, 2, 1), (2, 3, 5, 5)),
     (lambda: nn.BatchNorm1d(4, dtype="float32"), (5, 4)),
@@ -34,6 +39,19 @@ FLOAT32_LAYERS = [
     (nn.Sigmoid, (5, 4)),
     (nn.Tanh, (5, 4)),
     (lambda: nn.Softplus(2.0), (5, 4)),
+    (lambda: nn.PReLU(dtype="float32"), (5, 4)),
+    (lambda: nn.PReLU(4, dtype="float32"), (5, 4, 2)),
+    (nn.RReLU, (5, 4)),
+    (nn.ReLU6, (5, 4)),
+    (nn.CELU, (5, 4)),
+    (nn.Softsign, (5, 4)),
+    (nn.Hardtanh, (5, 4)),
+    (lambda: nn.Threshold(0.1, 2.0), (5, 4)),
+    (nn.Tanhshrink, (5, 4)),
+    (nn.Softshrink, (5, 4)),
+    (nn.Hardshrink, (5, 4)),
+    (nn.LogSigmoid, (5, 4)),
+    (nn.Softmin, (5, 4)),
     (nn.Softmax, (5, 4)),
     (lambda: nn.LogSoftmax(axis=0), (5, 4)),
     (nn.Flatten, (5, 4, 2)),
@@ -108,6 +126,80 @@ def test_conv2d_mistakes():
         nn.Conv2d(1, 1, 6)(tinynn.zeros(1, 1, 5, 5))
     with pytest.raises(TypeError, match="float32"):
         nn.Conv2d(1, 1, 3)(tinynn.zeros(1, 1, 5, 5, dtype="float32"))
+
+
+def test_conv1d_by_loops():
+    layer = nn.Conv1d(4, 6, 3, stride=2, padding=1, dilation=2, groups=2)
+    x = tinynn.randn(2, 4, 11)
+    out = layer(x).detach().numpy()
+    w, b = layer.weight.numpy(), layer.bias.numpy()
+    padded = np.pad(x.numpy(), ((0, 0), (0, 0), (1, 1)))
+    assert out.shape == (2, 6, 5)
+    for n, o, i in np.ndindex(out.shape):
+        group = o // 3
+        window = padded[n, 2 * group : 2 * group + 2, 2 * i : 2 * i + 5 : 2]
+        np.testing.assert_allclose(out[n, o, i], (window * w[o]).sum() + b[o], rtol=1e-12)
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+def test_lines_are_planes_of_height_one(backend):
+    """To the last bit: the same kernels do the same sums, also at sizes where compiled ones take over."""
+    line, plane = nn.Conv1d(3, 8, 5, 2, 2), nn.Conv2d(3, 8, (1, 5), (1, 2), (0, 2))
+    plane.weight.assign_(line.weight.numpy()[:, :, None])
+    plane.bias.assign_(line.bias)
+    with tinynn.use(backend):
+        for n in (2, 40):
+            x = tinynn.randn(n, 3, 50, requires_grad=True)
+            a = F.max_pool1d(F.avg_pool1d(line(x), 3, 1, 1), 2)
+            b = F.max_pool2d(F.avg_pool2d(plane(x.reshape(n, 3, 1, 50)), (1, 3), 1, (0, 1)), (1, 2))
+            np.testing.assert_array_equal(a.numpy(), b.numpy()[:, :, 0])
+            inputs = [x, *line.parameters()], [x, *plane.parameters()]
+            for u, v in zip(*(tinynn.grad((out**2).sum(), ts) for out, ts in zip((a, b), inputs)), strict=True):
+                np.testing.assert_array_equal(u.numpy().ravel(), v.numpy().ravel())
+
+
+@pytest.mark.parametrize(("kernel", "dilation"), [(3, 1), (2, 1), (4, 3)])
+def test_conv1d_same_keeps_the_length(kernel, dilation):
+    layer = nn.Conv1d(2, 3, kernel, padding="same", dilation=dilation)
+    assert layer(tinynn.zeros(2, 2, 7)).shape == (2, 3, 7)
+    assert layer(tinynn.zeros(2, 8)).shape == (3, 8)
+
+
+@pytest.mark.parametrize(
+    ("error", "make", "message"),
+    [
+        (ValueError, lambda: nn.Conv1d(3, 4, 3, groups=2), "Conv1d.*divisible by groups=2"),
+        (ValueError, lambda: nn.Conv1d(1, 1, 3, stride=2, padding="same"), "Conv1d.*needs stride 1"),
+        (ValueError, lambda: nn.Conv1d(1, 1, 3, padding="full"), "'full'"),
+        (ValueError, lambda: nn.Conv1d(1, 1, (1, 2)), r"kernel_size must be an integer.*\(1, 2\)"),
+        (ValueError, lambda: nn.Conv1d(1, 1, 3, stride=0), "stride"),
+        (ValueError, lambda: nn.Conv1d(2, 1, 3)(tinynn.zeros(1, 3, 5)), "conv1d: x has 3 channels"),
+        (ValueError, lambda: nn.Conv1d(1, 1, 3)(tinynn.zeros(5)), r"N, C, L.*\(5,\)"),
+        (ValueError, lambda: nn.Conv1d(1, 1, 3)(tinynn.zeros(2, 1, 5, 5)), "N, C, L"),
+        (ValueError, lambda: nn.Conv1d(1, 1, 6)(tinynn.zeros(1, 1, 5)), "conv1d: a kernel of 6.*longer than.*5 places"),
+        (TypeError, lambda: nn.Conv1d(1, 1, 3)(tinynn.zeros(1, 1, 5, dtype="float32")), "conv1d.*float32"),
+        (ValueError, lambda: F.conv1d(tinynn.zeros(1, 5), tinynn.zeros(1, 1, 2), padding="same", stride=2), "stride 1"),
+        (ValueError, lambda: F.conv1d(tinynn.zeros(1, 5), tinynn.zeros(1, 1, 2), padding="full"), "'full'"),
+        (ValueError, lambda: nn.MaxPool1d(2, padding=2), "MaxPool1d.*more than half"),
+        (ValueError, lambda: nn.AvgPool1d(0), "kernel_size"),
+        (ValueError, lambda: nn.MaxPool1d(3)(tinynn.zeros(1, 1, 2)), "longer than"),
+        (ValueError, lambda: nn.MaxPool1d(3)(tinynn.zeros(4)), "N, C, L"),
+        (ValueError, lambda: nn.AdaptiveAvgPool1d(0), "output_size"),
+        (ValueError, lambda: nn.AdaptiveAvgPool1d(1)(tinynn.zeros(4)), "N, C, L"),
+    ],
+)
+def test_mistakes_with_lines(error, make, message):
+    with pytest.raises(error, match=message):
+        make()
+
+
+def test_settings_of_lines_are_shown():
+    assert (
+        repr(nn.Conv1d(1, 2, 3, padding=1))
+        == "Conv1d(1, 2, kernel_size=(3,), stride=(1,), padding=(1,))  # 8 parameters"
+    )
+    assert repr(nn.MaxPool1d(2)) == "MaxPool1d(kernel_size=2, stride=2, padding=0)"
+    assert repr(nn.AdaptiveAvgPool1d(1)) == "AdaptiveAvgPool1d(output_size=1)"
 
 
 def test_pooling_by_loops():
@@ -301,6 +393,58 @@ def test_softmax_takes_dim_and_axis():
     np.testing.assert_allclose(nn.LogSoftmax()(x).exp().numpy().sum(-1), 1.0)
     with pytest.raises(IndexError):
         nn.Softmax(dim=2)(x)
+
+
+def test_slopes_are_drawn_for_each_element_in_training_only():
+    layer, x = nn.RReLU(0.2, 0.6), tinynn.full((100, 50), -1.0).requires_grad_()
+    tinynn.manual_seed(4)
+    out = layer(x)
+    slopes = -out.detach().numpy()
+    assert slopes.min() >= 0.2
+    assert slopes.max() < 0.6
+    assert abs(slopes.mean() - 0.4) < 0.01
+    assert len(np.unique(slopes)) == slopes.size
+    out.sum().backward()
+    np.testing.assert_array_equal(x.grad.numpy(), slopes)
+    tinynn.manual_seed(4)
+    np.testing.assert_array_equal(layer(x).numpy(), -slopes)
+    assert (layer.eval()(x).numpy() == -0.4).all()
+    assert (nn.RReLU()(-x.detach()).numpy() == 1.0).all()
+    mine = nn.RReLU(generator=tinynn.Generator(3))(x).numpy()
+    assert (nn.RReLU(generator=tinynn.Generator(3))(x).numpy() == mine).all()
+
+
+def test_prelu_learns_a_slope_per_channel():
+    layer = nn.PReLU(3)
+    assert layer.num_parameters() == 3
+    assert layer.weight.tolist() == [0.25] * 3
+    x = tinynn.tensor(np.arange(-6.0, 6.0).reshape(2, 3, 2))
+    layer(x).sum().backward()
+    assert layer.weight.grad.tolist() == np.minimum(x.numpy(), 0).sum((0, 2)).tolist()
+    with pytest.raises(ValueError, match=r"one for each channel.*\(3,\).*\(2, 4\)"):
+        layer(tinynn.zeros(2, 4))
+    with pytest.raises(ValueError, match="num_parameters"):
+        nn.PReLU(0)
+    with pytest.raises(TypeError, match="float32"):
+        layer(tinynn.zeros(2, 3, dtype="float32"))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: nn.RReLU(0.5, 0.2), "RReLU: lower"),
+        (lambda: F.rrelu(tinynn.zeros(2), 0.5, 0.2), "rrelu: lower"),
+        (lambda: nn.Hardtanh(1.0, 1.0), "Hardtanh: min_val"),
+        (lambda: F.hardtanh(tinynn.zeros(2), 1.0, 0.0), "hardtanh: min_val"),
+        (lambda: nn.Softshrink(-0.1), "Softshrink: lambd"),
+        (lambda: F.softshrink(tinynn.zeros(2), -0.1), "softshrink: lambd"),
+        (lambda: nn.CELU(0.0), "CELU: alpha"),
+        (lambda: F.celu(tinynn.zeros(2), 0.0), "celu: alpha"),
+    ],
+)
+def test_settings_out_of_range(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
 
 
 def test_activation_settings_are_checked():

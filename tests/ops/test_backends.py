@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import tinynn as tn
+import tinynn.nn.functional as F
 from tests.ops.checks import leaf
 from tests.ops.test_elementwise import BINARY, UNARY, Case
 from tests.ops.test_neural import PAIRS
@@ -90,6 +91,13 @@ def test_neural(name: str, dtype: str) -> None:
         tn.gelu,
         tn.silu,
         tn.softplus,
+        F.celu,
+        F.logsigmoid,
+        F.softsign,
+        F.tanhshrink,
+        F.hardtanh,
+        F.softshrink,
+        F.hardshrink,
         tn.abs,
         tn.log,
         tn.sqrt,

@@ -15,6 +15,7 @@ from hypothesis.extra import numpy as hnp
 from scipy import special
 
 import tinynn as tn
+import tinynn.nn.functional as F
 from tests.ops.checks import (
     check_derivatives,
     check_float32,
@@ -26,6 +27,7 @@ from tests.ops.checks import (
     leaf,
     seeds,
 )
+from tinynn.ops.piecewise_activations import prelu
 
 Draw = Callable[[np.random.Generator, tuple[int, ...]], Any]
 shapes = hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=3)
@@ -92,6 +94,27 @@ UNARY = [
     Case("gelu_tanh", lambda x: tn.gelu(x, "tanh"), gelu_tanh),
     Case("silu", tn.silu, lambda x: x * special.expit(x)),
     Case("softplus", tn.softplus, lambda x: np.logaddexp(x, 0)),
+    Case("celu", lambda x: F.celu(x, 0.6), lambda x: elu(x / 0.6, 1.0) * 0.6, off_zero),
+    Case("logsigmoid", F.logsigmoid, special.log_expit),
+    Case("softsign", F.softsign, lambda x: x / (1 + np.abs(x)), off_zero),
+    Case("tanhshrink", F.tanhshrink, lambda x: x - np.tanh(x)),
+    Case("relu6", lambda x: F.relu6(4 * x), lambda x: np.clip(4 * x, 0, 6), (between(-2, 2, 0.0, 1.5),)),
+    Case("hardtanh", lambda x: F.hardtanh(x, -0.5, 0.8), lambda x: np.clip(x, -0.5, 0.8), (between(-2, 2, -0.5, 0.8),)),
+    Case(
+        "threshold", lambda x: F.threshold(x, 0.3, -2.0), lambda x: np.where(x > 0.3, x, -2.0), (between(-2, 2, 0.3),)
+    ),
+    Case(
+        "softshrink",
+        lambda x: F.softshrink(x, 0.4),
+        lambda x: np.sign(x) * np.maximum(np.abs(x) - 0.4, 0),
+        (between(-2, 2, -0.4, 0.4),),
+    ),
+    Case(
+        "hardshrink",
+        lambda x: F.hardshrink(x, 0.4),
+        lambda x: np.where(np.abs(x) > 0.4, x, 0),
+        (between(-2, 2, -0.4, 0.4),),
+    ),
     Case("clip", lambda x: tn.clip(x, -0.5, 0.8), lambda x: np.clip(x, -0.5, 0.8), (between(-2, 2, -0.5, 0.8),)),
     Case("clip_below", lambda x: tn.clip(x, -0.5), lambda x: np.maximum(x, -0.5), (between(-2, 2, -0.5),)),
     Case("clip_above", lambda x: tn.clip(x, maximum=0.5), lambda x: np.minimum(x, 0.5), (between(-2, 2, 0.5),)),
@@ -137,6 +160,7 @@ BINARY = [
         (grid(0.0), grid(0.0)),
     ),
 ]
+BINARY.append(Case("prelu", prelu, lambda x, slope: np.where(x > 0, x, slope * x), (between(-2, 2, 0.0), either)))
 FLAT = [
     Case(
         "floor_divide",

@@ -10,6 +10,7 @@ import pytest
 from scipy import special
 
 import tinynn as tn
+import tinynn.nn.functional as F
 from tests.ops.checks import close, leaf
 from tinynn.ops.neural import softmax_cross_entropy
 
@@ -32,6 +33,11 @@ def derivative(f: Any, x: Any) -> Any:
         (tn.elu, (-1.0, 0.0, np.inf, 1.0)),
         (tn.relu, (0.0, 0.0, np.inf, 1.0)),
         (tn.erf, (-1.0, 0.0, 1.0, 0.0)),
+        (F.hardtanh, (-1.0, 0.0, 1.0, 0.0)),
+        (F.relu6, (0.0, 0.0, 6.0, 0.0)),
+        (F.celu, (-1.0, 0.0, np.inf, 1.0)),
+        (lambda x: F.threshold(x, 0.5, -2.0), (-2.0, 0.0, np.inf, 1.0)),
+        (lambda x: -F.logsigmoid(-x), (0.0, 0.0, np.inf, 1.0)),
     ],
 )
 def test_saturating_functions(f: Any, limits: tuple[float, ...], dtype: str) -> None:
@@ -62,6 +68,9 @@ def test_second_derivatives_far_out() -> None:
         tn.gelu,
         tn.elu,
         tn.selu,
+        F.celu,
+        F.tanhshrink,
+        F.logsigmoid,
         lambda x: tn.gelu(x, "tanh"),
     ):
         for far in (-1e4, -800.0, 800.0, 1e4):
@@ -86,6 +95,31 @@ def test_softmax_family_at_large_logits(scale: float) -> None:
     close(derivative(lambda t: -tn.take_along_axis(tn.log_softmax(t), labels[:, None], 1), logits), slope)
 
 
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("f", [F.softshrink, F.hardshrink, F.tanhshrink, F.rrelu, F.logsigmoid, F.relu6, F.celu])
+def test_what_is_not_a_number_stays_so_and_infinity_is_no_trouble(f: Any, dtype: str) -> None:
+    x = np.array([-np.inf, -1e4, 0.0, 1e4, np.inf, np.nan], dtype)
+    with np.errstate(invalid="raise"):
+        t = leaf(x)
+        out = f(t)
+        y, slope = out.numpy(), tn.grad(out, t, tn.ones(6, dtype=dtype)).numpy()
+    assert np.isnan(y).tolist() == [False] * 5 + [True]
+    assert not np.isnan(slope[:5]).any()
+    shrinks = {F.softshrink: 0.5, F.hardshrink: 0.0, F.tanhshrink: 1.0}
+    if f in shrinks:
+        close(y[:5], np.sign(x[:5]) * (np.abs(x[:5]) - shrinks[f] * (x[:5] != 0)))
+        close(slope[:5], np.array([1, 1, 0, 1, 1], dtype))
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_softsign_reaches_its_limits(dtype: str) -> None:
+    x = np.array([-np.inf, -1e37, -1e4, 1e4, 1e37, np.inf], dtype)
+    with np.errstate(invalid="raise", over="raise"):
+        close(F.softsign(leaf(x)), np.array([-1, -1, -1e4 / 10001, 1e4 / 10001, 1, 1], dtype), rtol=1e-7)
+        close(derivative(F.softsign, x), np.array([0, 0, 10001.0**-2, 10001.0**-2, 0, 0], dtype), rtol=1e-6)
+    assert np.isnan(F.softsign(tn.tensor(np.nan)).item())
+
+
 def test_softmax_with_masked_logits() -> None:
     logits = np.array([[0.0, -np.inf, 0.0], [-np.inf, -np.inf, 3.0]])
     close(tn.softmax(leaf(logits)), [[0.5, 0, 0.5], [0, 0, 1]])
@@ -105,6 +139,10 @@ def test_precision_near_zero() -> None:
     close(tn.expm1(leaf(tiny)), tiny, rtol=1e-15, atol=0)
     close(tn.log1p(leaf(tiny)), tiny, rtol=1e-15, atol=0)
     close(tn.elu(leaf(tiny)), tiny, rtol=1e-15, atol=0)
+    close(F.celu(leaf(tiny), 0.5), tiny, rtol=1e-15, atol=0)
+    close(F.softsign(leaf(tiny)), tiny, rtol=1e-15, atol=0)
+    close(derivative(F.tanhshrink, tiny[:2]), tiny[:2] ** 2, rtol=1e-15, atol=0)
+    close(F.logsigmoid(tn.tensor(700.0)), -math.exp(-700), rtol=1e-13, atol=0)
     close(tn.softplus(tn.tensor(-700.0)), math.exp(-700), rtol=1e-13, atol=0)
     close(tn.sigmoid(tn.tensor(-700.0)), math.exp(-700), rtol=1e-13, atol=0)
 
@@ -119,6 +157,13 @@ def test_denormals_pass() -> None:
         tn.negative,
         tn.silu,
         tn.gelu,
+        F.celu,
+        F.softsign,
+        F.tanhshrink,
+        F.logsigmoid,
+        F.hardtanh,
+        F.softshrink,
+        F.hardshrink,
         tn.norm,
         tn.sum,
         tn.max,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import tinynn
-from tinynn.optim import LBFGS, SGD, Adam, AdamW, RMSprop
+from tinynn.optim import LBFGS, SGD, Adagrad, Adam, AdamW, RMSprop
 from tinynn.optim import lr_scheduler as schedules
 
 
@@ -16,7 +16,7 @@ def leaf(*shape: int):
     return tinynn.zeros(*shape).requires_grad_()
 
 
-@pytest.mark.parametrize("kind", [SGD, Adam, AdamW, RMSprop, LBFGS])
+@pytest.mark.parametrize("kind", [SGD, Adagrad, Adam, AdamW, RMSprop, LBFGS])
 @pytest.mark.parametrize(
     ("params", "error", "message"),
     [
@@ -59,6 +59,8 @@ def test_a_module_is_not_an_iterable_of_parameters() -> None:
         (lambda p: Adam(p, betas=(0.9, 1.0)), r"betas\[1\] must be less than 1.0"),
         (lambda p: Adam(p, betas=(-0.1, 0.9)), r"betas\[0\]"),
         (lambda p: AdamW(p, eps=-1e-8), "AdamW: eps"),
+        (lambda p: Adagrad(p, lr_decay=-1.0), "Adagrad: lr_decay must be at least"),
+        (lambda p: Adagrad(p, initial_accumulator_value=-1.0), "initial_accumulator_value"),
         (lambda p: RMSprop(p, alpha=1.5), "alpha must be at most 1.0"),
         (lambda p: LBFGS(p, line_search_fn="armijo"), "strong_wolfe"),
         (lambda p: LBFGS(p, history_size=0), "history_size must be at least 1"),

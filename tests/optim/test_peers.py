@@ -22,6 +22,9 @@ SETTINGS = [
     ("Adam", {"lr": 0.05, "betas": (0.8, 0.95), "weight_decay": 0.1, "amsgrad": True}),
     ("AdamW", {"lr": 0.02}),
     ("AdamW", {"lr": 0.02, "amsgrad": True, "maximize": True}),
+    ("Adagrad", {}),
+    ("Adagrad", {"lr": 0.1, "lr_decay": 0.2, "weight_decay": 0.01}),
+    ("Adagrad", {"lr": 0.1, "initial_accumulator_value": 0.3, "eps": 1e-3, "maximize": True}),
     ("RMSprop", {}),
     ("RMSprop", {"lr": 0.003, "momentum": 0.9, "centered": True, "weight_decay": 0.01}),
 ]

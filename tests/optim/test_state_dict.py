@@ -7,13 +7,14 @@ import pytest
 
 import tinynn
 from tests.optim.networks import loss_of, parameters, train, values
-from tinynn.optim import LBFGS, SGD, Adam, AdamW, RMSprop
+from tinynn.optim import LBFGS, SGD, Adagrad, Adam, AdamW, RMSprop
 from tinynn.optim.lr_scheduler import OneCycleLR, StepLR
 
 MAKERS = {
     "sgd": lambda ps: SGD(ps, 0.1, momentum=0.9, dampening=0.3),
     "adam": lambda ps: Adam(ps, 0.01, amsgrad=True),
     "adamw": lambda ps: AdamW([{"params": ps[:2]}, {"params": ps[2:], "lr": 0.3}]),
+    "adagrad": lambda ps: Adagrad(ps, 0.1, lr_decay=0.1, initial_accumulator_value=0.5),
     "rmsprop": lambda ps: RMSprop(ps, 0.01, momentum=0.5, centered=True),
 }
 

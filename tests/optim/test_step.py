@@ -14,7 +14,7 @@ import tinynn
 from tests.optim.networks import loss_of, parameters, train, values
 from tinynn import graph, modes
 from tinynn.backends import dispatch, select
-from tinynn.optim import SGD, Adam, AdamW, RMSprop, update
+from tinynn.optim import SGD, Adagrad, Adam, AdamW, RMSprop, update
 
 MAKERS = {
     "sgd": lambda ps: SGD(ps, 0.1),
@@ -23,6 +23,7 @@ MAKERS = {
     "adam": lambda ps: Adam(ps, 0.01, weight_decay=0.01),
     "amsgrad": lambda ps: Adam(ps, 0.01, amsgrad=True),
     "adamw": lambda ps: AdamW(ps, 0.01),
+    "adagrad": lambda ps: Adagrad(ps, 0.1, lr_decay=0.1, weight_decay=0.01, initial_accumulator_value=0.5),
     "rmsprop": lambda ps: RMSprop(ps, 0.01, momentum=0.5, centered=True, weight_decay=0.01),
 }
 each_rule = pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from tinynn.backends import dispatch
-from tinynn.ops import activations, elementwise
+from tinynn.ops import activations, elementwise, piecewise_activations
 from tinynn.ops.base import Elementwise
 
 # Functions of one array that are worth a kernel: several passes of NumPy, or a slow function.
@@ -26,6 +26,14 @@ FUNCTIONS: tuple[type[Elementwise], ...] = (
     activations.GELUTanh,
     activations.SiLU,
     activations.Softplus,
+    activations.CELU,
+    activations.LogSigmoid,
+    activations.Softsign,
+    activations.Tanhshrink,
+    piecewise_activations.Hardtanh,
+    piecewise_activations.Threshold,
+    piecewise_activations.Softshrink,
+    piecewise_activations.Hardshrink,
 )
 
 

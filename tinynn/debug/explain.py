@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
+from tinynn.backends.dispatch import owner
 from tinynn.graph import GraphError, Leaf, Node
 from tinynn.tensor import Tensor
 
@@ -142,21 +141,15 @@ def _memory_line(nodes: list[Node]) -> str:
         for value in (node.saved or {}).values():
             for array in value if isinstance(value, tuple) else (value,):
                 if hasattr(array, "nbytes"):
-                    base = _owner(array)
+                    base = owner(array)
                     owned[id(base)] = base
     leaves = [node.tensor() for node in nodes if isinstance(node, Leaf)]
-    theirs = {id(_owner(tensor.array)) for tensor in leaves if tensor is not None}
+    theirs = {id(owner(tensor.array)) for tensor in leaves if tensor is not None}
     total = sum(array.nbytes for array in owned.values())
     own = sum(array.nbytes for key, array in owned.items() if key in theirs)
     return f"kept alive until then: {len(owned)} array{'s' * (len(owned) != 1)}, {in_bytes(total)}" + (
         f", of which {in_bytes(own)} are the leaves' own" if own else ""
     )
-
-
-def _owner(array: Any) -> Any:
-    while isinstance(getattr(array, "base", None), np.ndarray):
-        array = array.base
-    return array
 
 
 __all__ = ["explain"]

@@ -1,6 +1,6 @@
-"""Activation functions as modules.
+"""Activation functions as modules. (Those made of straight pieces are in `tinynn.nn.piecewise_activations`.)
 
-All but `Softmax` and `LogSoftmax` work element by element, on inputs of any shape.
+All but `Softmax`, `Softmin` and `LogSoftmax` work element by element, on inputs of any shape.
 
 ``inplace`` is accepted, so that PyTorch code runs, and changes nothing: no tensor here is ever overwritten.
 """
@@ -71,6 +71,36 @@ class ELU(Module):
     def forward(self, x: Tensor) -> Tensor:
         """Apply the function to each element."""
         return activations.elu(x, self.alpha)
+
+    def extra_repr(self) -> str:
+        """The settings."""
+        return f"alpha={self.alpha}"
+
+
+class CELU(Module):
+    """out = x where x > 0, else alpha (exp(x/alpha) - 1)   (Barron, arXiv:1704.07483)
+
+    Raises
+    ------
+    ValueError
+        If ``alpha`` is 0.
+
+    Examples
+    --------
+    >>> import tinynn
+    >>> tinynn.nn.CELU(2.0)(tinynn.tensor([-2.0, 3.0]))
+    tensor([-1.26424112,  3.        ])
+    """
+
+    def __init__(self, alpha: float = 1.0, inplace: bool = False) -> None:
+        super().__init__()
+        if alpha == 0.0:
+            raise ValueError("CELU: alpha must not be 0; the function divides by it")
+        self.alpha = alpha
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply the function to each element."""
+        return activations.celu(x, self.alpha)
 
     def extra_repr(self) -> str:
         """The settings."""
@@ -180,6 +210,51 @@ class Tanh(Module):
         return elementwise.tanh(x)
 
 
+class LogSigmoid(Module):
+    """out = log(1/(1 + exp(-x))),   d out/dx = 1/(1 + exp(x))
+
+    Examples
+    --------
+    >>> import tinynn
+    >>> tinynn.nn.LogSigmoid()(tinynn.tensor([-1000.0, 0.0]))
+    tensor([-1.00000000e+03, -6.93147181e-01])
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply the function to each element."""
+        return activations.logsigmoid(x)
+
+
+class Softsign(Module):
+    """out = x/(1 + |x|),   d out/dx = 1/(1 + |x|)**2
+
+    Examples
+    --------
+    >>> import tinynn
+    >>> tinynn.nn.Softsign()(tinynn.tensor([-1.0, 3.0]))
+    tensor([-0.5 ,  0.75])
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply the function to each element."""
+        return activations.softsign(x)
+
+
+class Tanhshrink(Module):
+    """out = x - tanh(x),   d out/dx = tanh(x)**2
+
+    Examples
+    --------
+    >>> import tinynn
+    >>> tinynn.nn.Tanhshrink()(tinynn.tensor([-1.0, 0.0]))
+    tensor([-0.23840584,  0.        ])
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply the function to each element."""
+        return activations.tanhshrink(x)
+
+
 class Softplus(Module):
     """out = log(1 + exp(beta x))/beta,   d out/dx = sigmoid(beta x)
 
@@ -244,6 +319,21 @@ class Softmax(Module):
     def extra_repr(self) -> str:
         """The settings."""
         return f"dim={self.dim}"
+
+
+class Softmin(Softmax):
+    """out_i = exp(-x_i)/sum_j exp(-x_j) along an axis; parameters as in `Softmax`
+
+    Examples
+    --------
+    >>> import tinynn
+    >>> tinynn.nn.Softmin()(tinynn.tensor([0.0, 1000.0]))
+    tensor([1., 0.])
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise along the axis."""
+        return F.softmin(x, self.dim)
 
 
 class LogSoftmax(Softmax):

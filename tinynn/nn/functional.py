@@ -11,6 +11,7 @@ from tinynn import functional as composites
 from tinynn import random
 from tinynn.kernels.philox import blocks_consumed
 from tinynn.modes import mode
+from tinynn.nn.line_functions import adaptive_avg_pool1d, avg_pool1d, conv1d, max_pool1d
 from tinynn.nn.loss_functions import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
@@ -22,12 +23,24 @@ from tinynn.nn.loss_functions import (
     nll_loss,
 )
 from tinynn.nn.plane_functions import avg_pool2d, conv2d, max_pool2d
-from tinynn.ops import activations, elementwise, neural, piecewise
-from tinynn.ops.activations import elu, gelu, leaky_relu, relu, selu, silu
+from tinynn.ops import activations, elementwise, neural, piecewise, piecewise_activations
+from tinynn.ops.activations import (
+    celu,
+    elu,
+    gelu,
+    leaky_relu,
+    logsigmoid,
+    relu,
+    selu,
+    silu,
+    softsign,
+    tanhshrink,
+)
 from tinynn.ops.comparison import equal
 from tinynn.ops.elementwise import sigmoid, tanh
 from tinynn.ops.indexing import one_hot, take
 from tinynn.ops.linalg import linear
+from tinynn.ops.piecewise_activations import hardshrink, hardtanh, relu6, softshrink, threshold
 from tinynn.ops.shape import expand_dims, normalize_axis, reshape
 from tinynn.ops.transfer import refuse_mixed
 from tinynn.random import Generator
@@ -46,6 +59,81 @@ def softplus(x: Any, beta: float = 1.0) -> Any:
     tensor([0.34657359])
     """
     return activations.softplus(x) if beta == 1.0 else activations.softplus(x * beta) / beta
+
+
+def prelu(x: Any, weight: Any) -> Any:
+    """x where x > 0, else weight x, with one weight for all or one per channel (He et al., arXiv:1502.01852).
+
+    Parameters
+    ----------
+    x : (N, C, ...)
+    weight : (1,), or (C,)
+
+    Raises
+    ------
+    ValueError
+        If there are other than one or C weights.
+    TypeError
+        If the dtypes of ``x`` and ``weight`` differ.
+
+    Examples
+    --------
+    >>> import tinynn
+    >>> tinynn.nn.functional.prelu(tinynn.tensor([[-2.0, -2.0]]), tinynn.tensor([0.25, 0.5]))
+    tensor([[-0.5, -1. ]])
+    """
+    check_dtype("prelu", x, weight)
+    shape, count = tuple(x.shape), math.prod(weight.shape)
+    if count == 1:
+        return piecewise_activations.prelu(x, reshape(weight, ()))
+    if len(weight.shape) != 1 or len(shape) < 2 or count != shape[1]:
+        raise ValueError(
+            f"prelu: weight must hold one number, or one for each channel of x, (N, C, ...); it has shape "
+            f"{tuple(weight.shape)}, and x {shape}"
+        )
+    return piecewise_activations.prelu(x, reshape(weight, (-1, *[1] * (len(shape) - 2))))
+
+
+def rrelu(
+    x: Any,
+    lower: float = 1.0 / 8.0,
+    upper: float = 1.0 / 3.0,
+    training: bool = False,
+    generator: Generator | None = None,
+) -> Any:
+    """x where x > 0, else slope x; in training each element draws its slope from U[lower, upper), else it is the mean.
+
+    Source: Xu et al., arXiv:1505.00853.
+
+    Raises
+    ------
+    ValueError
+        If ``lower`` is above ``upper``.
+
+    Examples
+    --------
+    >>> import tinynn
+    >>> tinynn.nn.functional.rrelu(tinynn.tensor([-2.0, 3.0]), 0.25, 0.75)
+    tensor([-1.,  3.])
+    """
+    if not lower <= upper:
+        raise ValueError(f"rrelu: lower must not be above upper, but they are {lower!r} and {upper!r}")
+    if not training:
+        return leaky_relu(x, 0.5 * (lower + upper))
+    slopes = random.rand(*x.shape, generator=generator, dtype=x.dtype) * (upper - lower) + lower
+    return piecewise_activations.prelu(x, slopes)
+
+
+def softmin(x: Any, dim: int = -1, axis: int | None = None) -> Any:
+    """exp(-x)/sum(exp(-x)) along an axis, without overflow. ``axis`` is another name of ``dim``.
+
+    Examples
+    --------
+    >>> import tinynn
+    >>> tinynn.nn.functional.softmin(tinynn.tensor([0.0, 1000.0]))
+    tensor([1., 0.])
+    """
+    return softmax(-x, dim, axis)
 
 
 def softmax(x: Any, dim: int = -1, axis: int | None = None) -> Any:
@@ -263,8 +351,10 @@ def embedding(indices: Any, weight: Any, padding_idx: int | None = None) -> Any:
 
 
 __all__ = [
-    "avg_pool2d", "batch_norm", "binary_cross_entropy", "binary_cross_entropy_with_logits", "conv2d",
-    "cross_entropy", "dropout", "elu", "embedding", "gelu", "huber_loss", "kl_div", "l1_loss", "layer_norm",
-    "leaky_relu", "linear", "log_softmax", "max_pool2d", "mse_loss", "nll_loss", "one_hot", "relu", "selu",
-    "sigmoid", "silu", "softmax", "softplus", "tanh",
+    "adaptive_avg_pool1d", "avg_pool1d", "avg_pool2d", "batch_norm", "binary_cross_entropy",
+    "binary_cross_entropy_with_logits", "celu", "conv1d", "conv2d", "cross_entropy", "dropout", "elu",
+    "embedding", "gelu", "hardshrink", "hardtanh", "huber_loss", "kl_div", "l1_loss", "layer_norm",
+    "leaky_relu", "linear", "log_softmax", "logsigmoid", "max_pool1d", "max_pool2d", "mse_loss", "nll_loss",
+    "one_hot", "prelu", "relu", "relu6", "rrelu", "selu", "sigmoid", "silu", "softmax", "softmin", "softplus",
+    "softshrink", "softsign", "tanh", "tanhshrink", "threshold",
 ]  # fmt: skip

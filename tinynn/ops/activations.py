@@ -1,4 +1,4 @@
-"""Activation functions of neural networks, each as one operation.
+"""Activation functions of neural networks, each as one operation. (Those made of straight pieces have their own file.)
 
 What the derivative is at a corner is a choice; docs/corners.md has all of them in one table.
 """
@@ -12,7 +12,7 @@ from tinynn.autodiff import apply
 from tinynn.ops.base import Elementwise
 from tinynn.ops.comparison import less
 from tinynn.ops.elementwise import _INVERSE_SQRT_2PI, exp, normal_cdf, sigmoid, tanh
-from tinynn.ops.piecewise import where
+from tinynn.ops.piecewise import abs, where
 
 
 class ReLU(Elementwise):
@@ -53,6 +53,22 @@ class ELU(Elementwise):
 
     def grad_x(self, g, *, x, out):
         return g * where(less(0.0, x), self.scale, out + self.scale * self.alpha)
+
+
+class CELU(Elementwise):
+    """out = x where x > 0, else alpha (exp(x/alpha) - 1);   d out/dx = 1 where x > 0, else out/alpha + 1
+
+    Unlike `ELU`'s, its derivative has no jump at 0 for any alpha (Barron, arXiv:1704.07483).
+    """
+
+    def __init__(self, alpha: float) -> None:
+        self.alpha = alpha
+
+    def forward(self, xp, x):
+        return xp.where(x > 0.0, x, self.alpha * xp.expm1(xp.minimum(x, 0.0) * (1.0 / self.alpha)))
+
+    def grad_x(self, g, *, x, out):
+        return g * where(less(0.0, x), 1.0, out * (1.0 / self.alpha) + 1.0)
 
 
 class GELU(Elementwise):
@@ -106,15 +122,52 @@ class Softplus(Elementwise):
         return g * sigmoid(x)
 
 
+class LogSigmoid(Elementwise):
+    """out = log(sigmoid(x)) = min(x, 0) - log(1 + exp(-|x|)),   d out/dx = sigmoid(-x)"""
+
+    def forward(self, xp, x):
+        return xp.minimum(x, 0.0) - xp.log1p(xp.exp(-xp.abs(x)))
+
+    def grad_x(self, g, *, x):
+        return g * sigmoid(-x)
+
+
+class Softsign(Elementwise):
+    """out = x/(1 + |x|),   d out/dx = 1/(1 + |x|)**2"""
+
+    def forward(self, xp, x):
+        x = xp.minimum(xp.maximum(x, -_LARGE), _LARGE)  # so that infinity gives 1, and not inf/inf
+        return x / (1.0 + xp.abs(x))
+
+    def grad_x(self, g, *, x):
+        r = 1.0 / (1.0 + abs(x))
+        return g * r * r
+
+
+class Tanhshrink(Elementwise):
+    """out = x - tanh(x),   d out/dx = tanh(x)**2"""
+
+    def forward(self, xp, x):
+        return x - xp.tanh(x)
+
+    def grad_x(self, g, *, x):
+        t = tanh(x)
+        return g * (t * t)
+
+
 SELU_ALPHA = 1.6732632423543772  # Klambauer et al., arXiv:1706.02515: fixed point of mean 0 and variance 1
 SELU_SCALE = 1.0507009873554805
 _SQRT_2_OVER_PI = math.sqrt(2.0 / math.pi)
+_LARGE = 3e38  # near the largest number of float32; x/(1 + x) is 1 long before
 _RELU = ReLU()
 _SELU = ELU(SELU_ALPHA, SELU_SCALE)
 _GELU = GELU()
 _GELU_TANH = GELUTanh()
 _SILU = SiLU()
 _SOFTPLUS = Softplus()
+_LOGSIGMOID = LogSigmoid()
+_SOFTSIGN = Softsign()
+_TANHSHRINK = Tanhshrink()
 
 
 def relu(x: Any) -> Any:
@@ -165,6 +218,25 @@ def selu(x: Any) -> Any:
     return apply(_SELU, x)
 
 
+def celu(x: Any, alpha: float = 1.0) -> Any:
+    """x where x > 0, else alpha (exp(x/alpha) - 1) (Barron, arXiv:1704.07483).
+
+    Raises
+    ------
+    ValueError
+        If ``alpha`` is 0.
+
+    Examples
+    --------
+    >>> import tinynn
+    >>> tinynn.nn.functional.celu(tinynn.tensor([-2.0, 3.0]), 2.0)
+    tensor([-1.26424112,  3.        ])
+    """
+    if alpha == 0.0:
+        raise ValueError("celu: alpha must not be 0; the function divides by it")
+    return apply(CELU(alpha), x)
+
+
 def gelu(x: Any, approximate: str = "none") -> Any:
     """x Phi(x), with the normal distribution function exact, or by tanh.
 
@@ -206,3 +278,39 @@ def softplus(x: Any) -> Any:
     tensor([0.12692801, 3.04858735])
     """
     return apply(_SOFTPLUS, x)
+
+
+def logsigmoid(x: Any) -> Any:
+    """log(sigmoid(x)); does not overflow.
+
+    Examples
+    --------
+    >>> import tinynn
+    >>> tinynn.nn.functional.logsigmoid(tinynn.tensor([-1000.0, 0.0]))
+    tensor([-1.00000000e+03, -6.93147181e-01])
+    """
+    return apply(_LOGSIGMOID, x)
+
+
+def softsign(x: Any) -> Any:
+    """x/(1 + |x|): as tanh, but nearing its limits by a power of x.
+
+    Examples
+    --------
+    >>> import tinynn
+    >>> tinynn.nn.functional.softsign(tinynn.tensor([-1.0, 3.0]))
+    tensor([-0.5 ,  0.75])
+    """
+    return apply(_SOFTSIGN, x)
+
+
+def tanhshrink(x: Any) -> Any:
+    """x - tanh(x).
+
+    Examples
+    --------
+    >>> import tinynn
+    >>> tinynn.nn.functional.tanhshrink(tinynn.tensor([-1.0, 0.0]))
+    tensor([-0.23840584,  0.        ])
+    """
+    return apply(_TANHSHRINK, x)

@@ -1,6 +1,7 @@
 """Optimizers, and schedules of their learning rate: PyTorch's names, arguments and numbers."""
 
 from tinynn.optim import lr_scheduler
+from tinynn.optim.adagrad import Adagrad
 from tinynn.optim.adam import Adam, AdamW
 from tinynn.optim.lbfgs import LBFGS
 from tinynn.optim.optimizer import FormulaOptimizer, Optimizer
@@ -13,6 +14,7 @@ __all__ = [
     "Adam",
     "AdamW",
     "RMSprop",
+    "Adagrad",
     "LBFGS",
     "Optimizer",
     "FormulaOptimizer",
