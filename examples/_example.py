@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import operator
 import os
 from dataclasses import asdict, dataclass
@@ -77,7 +78,9 @@ class Number:
 
     def __str__(self) -> str:
         bar = "" if self.bar is None else f"{self.bar:<11}{'OK' if self.held else 'MISSED'}"
-        return f"  {self.what:<62} {self.value:>10.4g} {self.unit:<9} {bar}".rstrip()
+        whole = self.value == int(self.value) if math.isfinite(self.value) else False
+        value = f"{self.value:.0f}" if whole and abs(self.value) < 1e9 else f"{self.value:.4g}"
+        return f"  {self.what:<62} {value:>10} {self.unit:<9} {bar}".rstrip()
 
 
 class Report:
