@@ -123,3 +123,8 @@ def test_compiled_startup_counts_from_the_start_of_the_process(tmp_path: Path) -
     _, results = quick("compiled_startup.py", tmp_path)
     first, *_, last = results["starts"][0]["runs"][0]["calls"]
     assert 0 < first < last
+
+
+def test_symmetry_functions_agree_with_the_formulas(tmp_path: Path) -> None:
+    _, results = quick("symmetry_functions.py", tmp_path)
+    assert results

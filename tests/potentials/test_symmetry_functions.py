@@ -198,7 +198,7 @@ def test_species_may_be_numbers():
         ((np.ones((1, 1, 3)), ["O"]), {"cell": np.ones(3)}, r"shape \(3, 3\)"),
         ((np.ones((1, 1, 3)), ["O"]), {"centers": [1]}, "centers must be indices"),
         ((np.ones((1, 1, 3)), ["O"]), {"backend": "fortran"}, "'numba' or 'numpy'"),
-        ((np.ones((1, 2, 3)), ["O", "O"]), {}, "configuration 0: an atom lies at the place of another"),
+        ((np.ones((1, 2, 3)), ["O", "O"]), {}, "in configuration 0, atom 1 lies at the place of atom 0"),
     ],
 )
 def test_errors_say_what_is_wrong(arguments, settings, message):
@@ -209,7 +209,7 @@ def test_errors_say_what_is_wrong(arguments, settings, message):
 
 def test_coincident_atoms_are_refused_by_the_plain_formulas_too():
     functions = SymmetryFunctions([G2("O", 1.0)])
-    with pytest.raises(ValueError, match="configuration 1: an atom lies at the place of another"):
+    with pytest.raises(ValueError, match="configuration 1, atom 0 lies at the place of atom 1"):
         functions.compute([[[0.0] * 3, [1.0] * 3], [[1.0] * 3, [1.0] * 3]], ["O", "O"], backend="numpy")
 
 

@@ -1,94 +1,97 @@
 """Symmetry functions with their Jacobians for many configurations, compiled by Numba.
 
-The same mathematics as in `tinynn.potentials.reference`, one loop per sum. Imported when it is first used.
+The same mathematics as in `tinynn.potentials.reference`, in terms of the three sides r_j, r_k, r_jk of each triangle:
+a summand T of an angular function changes with the displacements d_j, d_k and d_jk = d_j - d_k by
+
+    dT = C_j d_j · δd_j + C_k d_k · δd_k + S d_jk · δd_jk,     C_j = ∂T/∂r_j / r_j,  S = ∂T/∂r_jk / r_jk
+
+so that three numbers per triangle and function are all there is to compute, side by side for the functions of a pair
+of species. Imported when it is first used.
 """
 
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 
-LOOP = {"error_model": "numpy", "nogil": True, "cache": True}
+from tinynn.potentials.kernel_neighbors import find_near, put, room_for, sort_into_bins
+
+LOOP = {"error_model": "numpy", "nogil": True, "cache": True, "fastmath": {"contract"}}
+PART = {"error_model": "numpy", "fastmath": {"contract"}, "forceinline": True}  # of a loop
+
+
+class Scratch(NamedTuple):
+    """Memory for the neighbours of one atom; A is the number of angular functions.
+
+    Attributes
+    ----------
+    near : indices, displacements, distances of the neighbours
+    inner : neighbours that angular functions see
+    R, dR : (room, A), R(r_j) of each angular function, and R'(r_j) / r_j
+    f, df : cutoff functions
+    u, du : R and R' / r of the different Gaussians
+    a, da : of the different angles: 2^(1-ζ) (1 + λ c)^ζ and its derivative by c
+    terms : (4, A), of one triangle: T, C_j, C_k, S
+    along : (room, A), sums of C_j over triangles: the factors of the displacements in -dG/dr_i
+    aside : (room, 3, A), sums of S d_jk over triangles: what dG/dr_j has besides
+    """
+
+    near: tuple
+    inner: np.ndarray
+    R: np.ndarray
+    dR: np.ndarray
+    f: np.ndarray
+    df: np.ndarray
+    u: np.ndarray
+    du: np.ndarray
+    a: np.ndarray
+    da: np.ndarray
+    terms: np.ndarray
+    along: np.ndarray
+    aside: np.ndarray
 
 
 @njit(**LOOP)
-def _near(i, atoms, lattice, cutoff, near):
-    """List the images within the cutoff of atom i, as far as there is room; return how many there are."""
-    cell, inverse, shifts = lattice.cell, lattice.inverse, lattice.shifts
-    index, vectors, distances = near
-    count = 0
-    for j in range(atoms.shape[0]):
-        d0 = atoms[j, 0] - atoms[i, 0]
-        d1 = atoms[j, 1] - atoms[i, 1]
-        d2 = atoms[j, 2] - atoms[i, 2]
-        n0 = math.floor(d0 * inverse[0, 0] + d1 * inverse[1, 0] + d2 * inverse[2, 0] + 0.5)
-        n1 = math.floor(d0 * inverse[0, 1] + d1 * inverse[1, 1] + d2 * inverse[2, 1] + 0.5)
-        n2 = math.floor(d0 * inverse[0, 2] + d1 * inverse[1, 2] + d2 * inverse[2, 2] + 0.5)
-        d0 -= n0 * cell[0, 0] + n1 * cell[1, 0] + n2 * cell[2, 0]
-        d1 -= n0 * cell[0, 1] + n1 * cell[1, 1] + n2 * cell[2, 1]
-        d2 -= n0 * cell[0, 2] + n1 * cell[1, 2] + n2 * cell[2, 2]
-        for s in range(shifts.shape[0]):
-            if s == 0 and j == i:
-                continue
-            x, y, z = d0 + shifts[s, 0], d1 + shifts[s, 1], d2 + shifts[s, 2]
-            square = x * x + y * y + z * z
-            if square < cutoff * cutoff:
-                if count < index.size:
-                    index[count] = j
-                    vectors[count, 0], vectors[count, 1], vectors[count, 2] = x, y, z
-                    distances[count] = math.sqrt(square)
-                count += 1
-    return count
+def scratch_for(room, tables):
+    """Make room for so many neighbours."""
+    A, K, U, V = len(tables.angular), len(tables.cutoffs), len(tables.gaussians), len(tables.angles)
+    return Scratch(
+        room_for(room), np.empty(room, np.int64), np.empty((room, A)), np.empty((room, A)), np.empty(K), np.empty(K),
+        np.empty(U), np.empty(U), np.empty(V), np.empty(V), np.empty((4, A)), np.empty((room, A)),
+        np.empty((room, 3, A)),
+    )  # fmt: skip
 
 
 @njit(**LOOP)
-def _room_for(count):
-    """Make room for the indices, displacements and distances of neighbours."""
-    return np.empty(count, np.int64), np.empty((count, 3)), np.empty(count)
-
-
-@njit(**LOOP)
-def most_neighbors(positions, frozen, centers, lattice, cutoff):
-    """Return the largest number of neighbours, and the first configuration where atoms coincide, or -1."""
-    n, moving = positions.shape[:2]
-    atoms = np.empty((moving + frozen.shape[0], 3))
-    atoms[moving:] = frozen
-    near = _room_for(atoms.shape[0] * lattice.shifts.shape[0])
-    most = 0
-    for c in range(n):
-        atoms[:moving] = positions[c]
-        for i in centers:
-            count = _near(i, atoms, lattice, cutoff, near)
-            most = max(most, count)
-            for k in range(count):
-                if near[2][k] < 1e-10:
-                    return most, c
-    return most, -1
-
-
-@njit(**LOOP)
-def _gaussian(r, parameters, cutoff_function):
-    """exp(-eta (r - shift)**2) times the cutoff function, and its derivative."""
-    eta, shift, cutoff = parameters[0], parameters[1], parameters[2]
-    if r >= cutoff:
-        return 0.0, 0.0
+def cutoffs_at(r, cutoffs, cutoff_function, f, df):
+    """Fill in the cutoff functions at r, and their derivatives."""
     kind, gamma = cutoff_function
-    x = r / cutoff
-    if kind == 0:
-        f = 0.5 * (math.cos(math.pi * x) + 1.0)
-        df = -0.5 * math.pi / cutoff * math.sin(math.pi * x)
-    else:
-        power = x ** (gamma - 1.0)
-        f = 1.0 + gamma * power * x * x - (gamma + 1.0) * power * x
-        df = gamma * (gamma + 1.0) * (power * x - power) / cutoff
+    for k in range(len(cutoffs)):
+        x = r / cutoffs[k]
+        if x >= 1.0:
+            f[k], df[k] = 0.0, 0.0
+        elif kind == 0:
+            f[k] = 0.5 * (math.cos(math.pi * x) + 1.0)
+            df[k] = -0.5 * math.pi / cutoffs[k] * math.sin(math.pi * x)
+        else:
+            power = x ** (gamma - 1.0)
+            f[k] = 1.0 + gamma * power * x * x - (gamma + 1.0) * power * x
+            df[k] = gamma * (gamma + 1.0) * (power * x - power) / cutoffs[k]
+
+
+@njit(**PART)
+def gaussian_at(r, gaussians, u, f, df):
+    """R = exp(-eta (r - shift)**2) f_c(r) and R' / r, with the parameters in row u."""
+    eta, shift, k = gaussians[u, 0], gaussians[u, 1], int(gaussians[u, 2])
     e = math.exp(-eta * (r - shift) ** 2)
-    return e * f, e * (df - 2.0 * eta * (r - shift) * f)
+    return e * f[k], e * (df[k] - 2.0 * eta * (r - shift) * f[k]) / r
 
 
-@njit(**LOOP)
-def _power(base, exponent):
+@njit(**PART)
+def power(base, exponent):
     """base**exponent; whole exponents by repeated squaring, which is several times faster."""
     n = int(exponent)
     if n != exponent or n > 64:
@@ -102,105 +105,183 @@ def _power(base, exponent):
     return result
 
 
-@njit(**LOOP)
-def _add(jacobian, feature, j, factor, d):
-    """Add factor * d to dG/dr_j, if atom j moves."""
-    if j < jacobian.shape[1]:
-        jacobian[feature, j, 0] += factor * d[0]
-        jacobian[feature, j, 1] += factor * d[1]
-        jacobian[feature, j, 2] += factor * d[2]
+@njit(**PART)
+def angles_at(cosine, angles, a, da):
+    """Fill in A(c) = 2**(1 - zeta) (1 + lambda c)**zeta of each angle, and its derivative."""
+    for v in range(len(angles)):
+        sign, zeta, norm = angles[v, 0], angles[v, 1], angles[v, 2]
+        base = max(1.0 + sign * cosine, 0.0)
+        below = norm * power(base, zeta - 1.0)
+        a[v] = below * base
+        da[v] = below * zeta * sign
 
 
 @njit(**LOOP)
-def _add_radial(i, count, near, species, tables, R, dR, values, jacobian, wanted):
-    """G2 = sum over j of R(r_ij)."""
-    index, vectors, distances = near
-    for kind, u, feature in tables.radial:
-        for j in range(count):
-            if species[index[j]] == kind and R[j, u] != 0.0:
-                values[feature] += R[j, u]
-                if wanted:
-                    slope = dR[j, u] / distances[j]
-                    _add(jacobian, feature, index[j], slope, vectors[j])
-                    _add(jacobian, feature, i, -slope, vectors[j])
-
-
-@njit(**LOOP)
-def _add_angular(i, count, near, species, tables, cutoff_function, R, dR, A, dA, values, jacobian, wanted):
-    """G5 = sum over j < k of A(cos) R(r_ij) R(r_ik), with A(c) = 2**(1 - zeta) (1 + lambda c)**zeta."""
-    index, vectors, distances = near
-    djk = np.empty(3)
+def prepare_inner(count, species, tables, cutoff_function, scratch):
+    """List the neighbours that angular functions see, with R and R' / r of each; return how many there are."""
+    index, _, distances = scratch.near
+    f, df, R, dR, u, du, inner = scratch.f, scratch.df, scratch.R, scratch.dR, scratch.u, scratch.du, scratch.inner
+    cutoffs, gaussians, angular = tables.cutoffs, tables.gaussians, tables.angular
+    seen = 0
     for j in range(count):
-        for k in range(j):
+        r = distances[j]
+        if r >= tables.reach or species[index[j]] < 0:
+            continue
+        cutoffs_at(r, cutoffs, cutoff_function, f, df)
+        for p in range(len(gaussians)):
+            u[p], du[p] = gaussian_at(r, gaussians, p, f, df)
+        for q in range(len(angular)):
+            R[j, q], dR[j, q] = u[angular[q, 0]], du[angular[q, 0]]
+        inner[seen] = j
+        seen += 1
+    return seen
+
+
+@njit(**PART)
+def pair_terms(j, k, begin, end, vectors, distances, R, dR, angles, angular, a, da, terms):
+    """Fill in the terms of the triangle of the atom and its neighbours j and k, for the angular functions begin:end.
+
+    Without the third factor of G4, see `add_third_side`. (Arrays one by one: taking them out of a tuple is counted by
+    Numba, which would take longer than the loop.)
+    """
+    rj, rk = distances[j], distances[k]
+    inverse = 1.0 / (rj * rk)
+    dot = vectors[j, 0] * vectors[k, 0] + vectors[j, 1] * vectors[k, 1] + vectors[j, 2] * vectors[k, 2]
+    cosine = dot * inverse
+    angles_at(cosine, angles, a, da)
+    bend_j, bend_k = inverse - cosine / (rj * rj), inverse - cosine / (rk * rk)
+    for q in range(begin, end):
+        v = angular[q, 1]
+        turn = da[v] * R[j, q] * R[k, q]
+        terms[0, q] = a[v] * R[j, q] * R[k, q]
+        terms[1, q] = a[v] * dR[j, q] * R[k, q] + turn * bend_j
+        terms[2, q] = a[v] * R[j, q] * dR[k, q] + turn * bend_k
+        terms[3, q] = -turn * inverse
+
+
+@njit(**LOOP)
+def add_third_side(j, k, begin, end, tables, cutoff_function, scratch):
+    """Multiply the terms of the G4 among the angular functions, begin:end, by R(r_jk)."""
+    vectors, terms, angular, gaussians = scratch.near[1], scratch.terms, tables.angular, tables.gaussians
+    f, df, u, du = scratch.f, scratch.df, scratch.u, scratch.du
+    x, y, z = vectors[j, 0] - vectors[k, 0], vectors[j, 1] - vectors[k, 1], vectors[j, 2] - vectors[k, 2]
+    rjk = max(math.sqrt(x * x + y * y + z * z), 1e-10)
+    cutoffs_at(rjk, tables.cutoffs, cutoff_function, f, df)
+    for p in range(len(gaussians)):
+        u[p], du[p] = gaussian_at(rjk, gaussians, p, f, df)
+    for q in range(begin, end):
+        third, slope = u[angular[q, 0]], du[angular[q, 0]]
+        terms[3, q] = terms[3, q] * third + terms[0, q] * slope
+        for row in range(3):
+            terms[row, q] *= third
+
+
+@njit(**LOOP)
+def _add_radial(i, count, species, tables, cutoff_function, scratch, values, jacobian, wanted):
+    """G2 = sum over j of R(r_ij)."""
+    index, vectors, distances = scratch.near
+    f, df, cutoffs, radial, radial_of = scratch.f, scratch.df, tables.cutoffs, tables.radial, tables.radial_of
+    features = tables.radial_features
+    for j in range(count):
+        kind, atom = species[index[j]], index[j]
+        if kind < 0:  # a moving atom of a species that no function names
+            continue
+        cutoffs_at(distances[j], cutoffs, cutoff_function, f, df)
+        for q in range(radial_of[kind], radial_of[kind + 1]):
+            R, slope = gaussian_at(distances[j], radial, q, f, df)
+            values[features[q]] += R
+            if wanted and atom != i:  # its own images move with the atom
+                for axis in range(3):
+                    d = slope * vectors[j, axis]
+                    jacobian[features[q], i, axis] -= d
+                    if atom < jacobian.shape[1]:
+                        jacobian[features[q], atom, axis] += d
+
+
+@njit(**LOOP)
+def _add_angular(i, count, moving, species, tables, cutoff_function, scratch, values, jacobian, wanted):
+    """G5 = sum over j < k of A(cos) R(r_ij) R(r_ik)."""
+    index, vectors, distances = scratch.near
+    R, dR, a, da, terms, along, aside = (
+        scratch.R, scratch.dR, scratch.a, scratch.da, scratch.terms, scratch.along, scratch.aside
+    )  # fmt: skip
+    angles, angular, pairs, inner = tables.angles, tables.angular, tables.pairs, scratch.inner
+    total, A = np.zeros(len(angular)), len(angular)
+    seen = prepare_inner(count, species, tables, cutoff_function, scratch)
+    for p in range(seen):
+        for q in range(A):
+            along[inner[p], q] = 0.0
+            aside[inner[p], 0, q] = aside[inner[p], 1, q] = aside[inner[p], 2, q] = 0.0
+    for p in range(seen):
+        j = inner[p]
+        for o in range(p):
+            k = inner[o]
             kind_j, kind_k = species[index[j]], species[index[k]]
-            if kind_j < 0 or kind_k < 0:  # a moving atom of a species that no function names
-                continue
-            begin, end = tables.pairs[kind_j, kind_k, 0], tables.pairs[kind_j, kind_k, 1]
+            begin, middle, end = pairs[kind_j, kind_k, 0], pairs[kind_j, kind_k, 1], pairs[kind_j, kind_k, 2]
             if begin == end:
                 continue
-            rj, rk = distances[j], distances[k]
-            dj, dk = vectors[j], vectors[k]
-            inverse = 1.0 / (rj * rk)
-            cosine = (dj[0] * dk[0] + dj[1] * dk[1] + dj[2] * dk[2]) * inverse
-            for v in range(A.size):
-                sign, zeta = tables.angles[v, 0], tables.angles[v, 1]
-                base = max(1.0 + sign * cosine, 0.0)
-                below = _power(base, zeta - 1.0) * 2.0 ** (1.0 - zeta)
-                A[v] = below * base
-                dA[v] = below * zeta * sign
+            pair_terms(j, k, begin, end, vectors, distances, R, dR, angles, angular, a, da, terms)
+            if middle < end:
+                add_third_side(j, k, middle, end, tables, cutoff_function, scratch)
             for q in range(begin, end):
-                u, v, feature, is_g4 = tables.angular[q]
-                a, b = R[j, u], R[k, u]
-                if a == 0.0 or b == 0.0:
-                    continue
-                third, slope = 1.0, 0.0  # of G4: R(r_jk), and its derivative over r_jk
-                if is_g4:
-                    for axis in range(3):
-                        djk[axis] = dj[axis] - dk[axis]
-                    rjk = math.sqrt(djk[0] ** 2 + djk[1] ** 2 + djk[2] ** 2)
-                    third, slope = _gaussian(rjk, tables.gaussians[u], cutoff_function)
-                    slope /= max(rjk, 1e-10)
-                values[feature] += A[v] * a * b * third
-                if not wanted:
-                    continue
-                # d cos/d r_j = r_ik / (rj rk) - cos r_ij / rj**2, and the same with j and k exchanged
-                turn = dA[v] * a * b * third
-                cross = turn * inverse
-                along_j = A[v] * dR[j, u] * b * third / rj - turn * cosine / (rj * rj)
-                along_k = A[v] * a * dR[k, u] * third / rk - turn * cosine / (rk * rk)
-                _add(jacobian, feature, index[j], along_j, dj)
-                _add(jacobian, feature, index[j], cross, dk)
-                _add(jacobian, feature, index[k], along_k, dk)
-                _add(jacobian, feature, index[k], cross, dj)
-                _add(jacobian, feature, i, -(along_j + cross), dj)
-                _add(jacobian, feature, i, -(along_k + cross), dk)
-                if is_g4:
-                    _add(jacobian, feature, index[j], A[v] * a * b * slope, djk)
-                    _add(jacobian, feature, index[k], -A[v] * a * b * slope, djk)
+                total[q] += terms[0, q]
+            if not wanted:
+                continue
+            for q in range(begin, end):
+                along[j, q] += terms[1, q]
+                along[k, q] += terms[2, q]
+            for axis in range(3):
+                d = vectors[j, axis] - vectors[k, axis]
+                if index[j] < moving:
+                    for q in range(begin, end):
+                        aside[j, axis, q] += terms[3, q] * d
+                if index[k] < moving:
+                    for q in range(begin, end):
+                        aside[k, axis, q] -= terms[3, q] * d
+    for q in range(A):
+        values[angular[q, 2]] += total[q]
+    if not wanted:
+        return
+    for p in range(seen):
+        j = inner[p]
+        for q in range(A):
+            feature = angular[q, 2]
+            for axis in range(3):
+                d = along[j, q] * vectors[j, axis]
+                jacobian[feature, i, axis] -= d
+                if index[j] < moving:
+                    jacobian[feature, index[j], axis] += d + aside[j, axis, q]
 
 
 @njit(**LOOP)
 def symmetry_functions(
-    first, last, positions, frozen, species, centers, lattice, room, cutoff, cutoff_function, tables, values,
-    jacobian, wanted,
+    first, last, positions, frozen, species, centers, lattice, cutoff, cutoff_function, tables, values, jacobian,
+    wanted, close,
 ):  # fmt: skip
-    """Fill values (n, centres, features) and jacobian (n, centres, features, moving, 3) for first:last."""
+    """Fill values (n, centres, features) and jacobian (n, centres, features, moving, 3) for first:last.
+
+    ``close`` (n, 2) gets the numbers of two atoms that are at the same place, where there are any.
+    """
     moving = positions.shape[1]
     atoms = np.empty((moving + frozen.shape[0], 3))
-    atoms[moving:] = frozen
-    near = _room_for(room)
-    gaussians = tables.gaussians
-    R, dR = np.empty((room, len(gaussians))), np.empty((room, len(gaussians)))
-    A, dA = np.empty(len(tables.angles)), np.empty(len(tables.angles))
+    put(atoms, frozen, moving)
+    scratch = scratch_for(atoms.shape[0] * lattice.shifts.shape[0], tables)
     for c in range(first, last):
-        atoms[:moving] = positions[c]
+        put(atoms, positions[c], 0)
+        bins = sort_into_bins(atoms, lattice, cutoff)
         for slot in range(centers.size):
             i = centers[slot]
-            count = _near(i, atoms, lattice, cutoff, near)
-            for j in range(count):
-                for u in range(len(gaussians)):
-                    R[j, u], dR[j, u] = _gaussian(near[2][j], gaussians[u], cutoff_function)
+            count, other = find_near(i, atoms, bins, lattice, cutoff, scratch.near)
+            if other >= 0:
+                close[c, 0], close[c, 1] = i, other
             G = values[c, slot]
             dG = jacobian[c, slot] if wanted else jacobian[0, 0]
-            _add_radial(i, count, near, species, tables, R, dR, G, dG, wanted)
-            _add_angular(i, count, near, species, tables, cutoff_function, R, dR, A, dA, G, dG, wanted)
+            _add_radial(i, count, species, tables, cutoff_function, scratch, G, dG, wanted)
+            _add_angular(i, count, moving, species, tables, cutoff_function, scratch, G, dG, wanted)
+
+
+@njit(**LOOP)
+def count_neighbors(atoms, i, lattice, cutoff):
+    """Return how many images lie within the cutoff of atom i."""
+    near = room_for(atoms.shape[0] * lattice.shifts.shape[0])
+    return find_near(i, atoms, sort_into_bins(atoms, lattice, cutoff), lattice, cutoff, near)[0]

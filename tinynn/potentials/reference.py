@@ -28,7 +28,7 @@ def symmetry_functions(
     functions: Sequence[Any],
     cutoff_function: Any,
     positions: Array,
-    species: NDArray[Any],
+    species: Sequence[Any],
     centers: NDArray[np.int64],
     lattice: Images,
     moving: int,

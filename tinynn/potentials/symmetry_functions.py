@@ -1,22 +1,22 @@
-"""`SymmetryFunctions`: descriptors of atomic environments, and their Jacobians by the positions."""
+"""`SymmetryFunctions`: descriptors of atomic environments, and their derivatives by the positions."""
 
 from __future__ import annotations
 
-import importlib.util
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tinynn.potentials import reference
-from tinynn.potentials.cutoffs import Cosine
-from tinynn.potentials.functions import G2, G5, Species
-from tinynn.potentials.neighbors import Images, images, neighbors
+from tinynn.potentials import cutoffs
+from tinynn.potentials.cutoffs import Cosine, Polynomial
+from tinynn.potentials.environments import canonical, environments, values_and_jacobian
+from tinynn.potentials.functions import G2, G4, G5, Species
+from tinynn.potentials.system import System
 from tinynn.potentials.tables import Tables, tables_of
 
 Array = NDArray[np.float64]
-_COINCIDENT = "configuration {}: an atom lies at the place of another one, or of its image"
 
 
 class SymmetryFunctions:
@@ -32,16 +32,28 @@ class SymmetryFunctions:
         In the order of the features.
     cutoff_function : `Cosine` (the default) or `Polynomial`
 
+    Attributes
+    ----------
+    functions, cutoff_function : as given
+    species : the species that the functions name; elements as atomic numbers
+    cutoff : the largest of the cutoffs
+
     Raises
     ------
     ValueError
         If there are no functions.
     TypeError
-        If one of them is something else.
+        If one of them is something else, or the cutoff function is.
 
     Notes
     -----
-    J. Behler, J. Chem. Phys. 134, 074106 (2011). Every pair of neighbours counts once in `G4` and `G5`.
+    J. Behler, J. Chem. Phys. 134, 074106 (2011). Every pair of neighbours counts once in `G4` and `G5`. An element may
+    be named by its symbol or by its atomic number, here and there.
+
+    dscribe's ACSF with ``r_cut`` and the same parameters has the same values: (η, r_s) of its G2 are ``eta, shift``;
+    (η, ζ, λ) of its G4 and G5 are ``eta, zeta, lambda_``, and ``shift`` is 0; its G1 is `G2` with ``eta=0``. It has one
+    cutoff, and all functions for all species: per species G1 and G2, then per pair of species (1-1, 2-1, 2-2, 3-1, ...,
+    by atomic number) G4 and G5.
 
     Examples
     --------
@@ -49,14 +61,22 @@ class SymmetryFunctions:
 
     >>> import numpy as np
     >>> functions = SymmetryFunctions([G2("O", eta=1.0), G2("Pd", eta=0.1), G5(("O", "Pd"), eta=0.1)])
+    >>> system = System("OO", frozen_numbers=["Pd"], frozen_positions=np.zeros((1, 3)))
     >>> o2 = np.array([[[0.0, 0.0, 2.0], [0.5, 0.0, 3.1]]])
-    >>> surface = {"frozen_positions": np.zeros((1, 3)), "frozen_species": ["Pd"]}
-    >>> values, jacobian = functions.compute(o2, ["O", "O"], **surface)
+    >>> values, jacobian = functions.compute(o2, system)
     >>> values.shape, jacobian.shape
     ((1, 2, 3), (1, 2, 3, 2, 3))
     >>> values[0].round(4)
     array([[0.2098, 0.5027, 0.0352],
            [0.2098, 0.1729, 0.2651]])
+
+    On a tensor they are an operation like others, which can be differentiated twice:
+
+    >>> import tinynn
+    >>> x = tinynn.tensor(o2, requires_grad=True)
+    >>> functions(x, system).sum().backward()
+    >>> np.allclose(x.grad, jacobian.sum(axis=(1, 2)))
+    True
     """
 
     def __init__(self, functions: Iterable[G2 | G5], cutoff_function: Any = None) -> None:
@@ -67,25 +87,37 @@ class SymmetryFunctions:
         for k, f in enumerate(self.functions):
             if not isinstance(f, (G2, G5)):
                 raise TypeError(f"SymmetryFunctions: functions[{k}] is {f!r}; it must be one of G2, G4, G5")
-        named = [s for f in self.functions for s in ((f.neighbor,) if isinstance(f, G2) else f.neighbors)]
-        self.species: tuple[Species, ...] = tuple(dict.fromkeys(named))
+        if not isinstance(self.cutoff_function, (Cosine, Polynomial)):
+            raise TypeError(f"SymmetryFunctions: cutoff_function must be Cosine or Polynomial, got {cutoff_function!r}")
+        self.named = tuple(map(_canonical, self.functions))  # with elements as numbers
+        species = [s for f in self.named for s in ((f.neighbor,) if isinstance(f, G2) else f.neighbors)]
+        self.species: tuple[Species, ...] = tuple(dict.fromkeys(species))
         self.cutoff = max(f.cutoff for f in self.functions)
-        self._tables: Tables = tables_of(self.functions, self.species)
+        self.tables: Tables = tables_of(self.named, self.species)
 
     def __len__(self) -> int:
         """Return the number of features per atom."""
         return len(self.functions)
 
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, SymmetryFunctions):
+            return NotImplemented
+        return (self.named, self.cutoff_function) == (other.named, other.cutoff_function)
+
+    def __hash__(self) -> int:
+        return hash((self.named, self.cutoff_function))
+
     def __repr__(self) -> str:
         kinds = [type(f).__name__ for f in self.functions]
         counts = ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds))
-        species = ", ".join(map(str, self.species))
+        named = [s for f in self.functions for s in ((f.neighbor,) if isinstance(f, G2) else f.neighbors)]
+        species = ", ".join(map(str, dict.fromkeys(named)))
         return f"SymmetryFunctions({counts}; species {species}; cutoff {self.cutoff:g})"
 
     def compute(
         self,
         positions: ArrayLike,
-        species: Sequence[Species],
+        system: System | Sequence[Species],
         *,
         cell: ArrayLike | None = None,
         pbc: Any = True,
@@ -100,9 +132,10 @@ class SymmetryFunctions:
         ----------
         positions : (n, moving, 3)
             The atoms that move, in n configurations.
-        species : moving labels
-            Symbols or numbers, as named in the functions. An atom of a species that no function names is not
-            seen as a neighbour.
+        system : `System`, or moving labels
+            The system, which has a cell and frozen atoms. Or the species of the moving atoms alone, and the rest in
+            the arguments that follow; then labels may be anything that the functions name. An atom of an element that
+            no function names is not seen as a neighbour.
         cell : (3, 3), optional
             Lattice vectors as rows. Without a cell nothing is periodic.
         pbc : bool, or three
@@ -125,123 +158,107 @@ class SymmetryFunctions:
         Raises
         ------
         ValueError
-            If shapes do not fit, positions are not finite, or two atoms lie at the same place.
+            If shapes do not fit, positions are not finite, there are none, or two atoms lie at the same place.
+        MemoryError
+            If the Jacobian would take more than 16 GiB.
 
         Examples
         --------
         >>> import numpy as np
         >>> wire = np.array([[[0.1, 0.0, 0.0], [2.0, 0.0, 0.0]]])
         >>> functions = SymmetryFunctions([G2("Pd", eta=0.5, cutoff=3.0)])
-        >>> values, jacobian = functions.compute(wire, ["Pd", "Pd"], cell=np.diag([4.0, 9.0, 9.0]))
+        >>> values, jacobian = functions.compute(wire, System(["Pd", "Pd"], cell=np.diag([4.0, 9.0, 9.0]), pbc=True))
         >>> values[0, :, 0].round(4)
         array([0.0715, 0.0715])
         >>> jacobian[0, 0, 0].round(4)
         array([[ 0.0769,  0.    ,  0.    ],
                [-0.0769,  0.    ,  0.    ]])
         """
-        values, jacobian = self._compute(
-            positions, species, cell, pbc, frozen_positions, frozen_species, centers, backend, wanted=True
-        )
-        assert jacobian is not None
-        return values, jacobian
+        given = environments(self, positions, system, cell, pbc, frozen_positions, frozen_species, centers)
+        return values_and_jacobian(self, given, backend, wanted=True)
 
-    def values(self, positions: ArrayLike, species: Sequence[Species], **settings: Any) -> Array:
+    def values(
+        self, positions: ArrayLike, system: System | Sequence[Species], *, backend: str | None = None, **settings: Any
+    ) -> Array:
         """Compute the functions alone, (n, centers, features); parameters as for `compute`.
 
         Examples
         --------
         >>> functions = SymmetryFunctions([G2("H", eta=1.0)])
-        >>> functions.values([[[0.0, 0.0, 0.0], [0.0, 0.0, 0.74]]], ["H", "H"]).round(4).tolist()
+        >>> functions.values([[[0.0, 0.0, 0.0], [0.0, 0.0, 0.74]]], System("HH")).round(4).tolist()
         [[[0.5569], [0.5569]]]
         """
-        given = {
-            "cell": None,
-            "pbc": True,
-            "frozen_positions": None,
-            "frozen_species": (),
-            "centers": None,
-            "backend": None,
+        return values_and_jacobian(self, environments(self, positions, system, **settings), backend, wanted=False)[0]
+
+    def __call__(self, positions: Any, system: System, centers: ArrayLike | None = None) -> Any:
+        """Compute the functions of a tensor, as an operation that can be differentiated twice.
+
+        No Jacobian is kept: the derivatives by the positions are computed when they are asked for, contracted with what
+        they are multiplied by. So it suits systems of thousands of atoms, and forces in a loss.
+
+        Parameters
+        ----------
+        positions : Tensor (n, moving, 3)
+            Computed in float64, returned in the dtype of the positions.
+        system : `System`
+        centers : indices of atoms, optional
+
+        Returns
+        -------
+        Tensor (n, centers, features)
+
+        Raises
+        ------
+        GraphError
+            When third derivatives are asked for.
+
+        Examples
+        --------
+        >>> import tinynn
+        >>> functions = SymmetryFunctions([G2("H", eta=1.0)])
+        >>> x = tinynn.tensor([[[0.0, 0.0, 0.0], [0.0, 0.0, 0.74]]], requires_grad=True)
+        >>> tinynn.grad(functions(x, System("HH")).sum(), x).numpy().round(2)
+        array([[[ 0.  ,  0.  ,  1.76],
+                [ 0.  ,  0.  , -1.76]]])
+        """
+        from tinynn.potentials.symmetry_operations import apply_functions
+
+        return apply_functions(self, positions, system, centers)
+
+    def settings(self) -> dict[str, Any]:
+        """Return what is needed to make these functions again, as plain values.
+
+        Examples
+        --------
+        >>> functions = SymmetryFunctions([G2("H", eta=1.0)])
+        >>> functions.settings()["cutoff_function"]
+        {'kind': 'Cosine'}
+        >>> SymmetryFunctions.from_settings(functions.settings()) == functions
+        True
+        """
+        return {
+            "functions": [_plain(f) for f in self.functions],
+            "cutoff_function": _plain(self.cutoff_function),
         }
-        unknown = settings.keys() - given.keys()
-        if unknown:
-            raise TypeError(f"values: unknown arguments {sorted(unknown)}; there are {sorted(given)}")
-        return self._compute(positions, species, **{**given, **settings}, wanted=False)[0]
 
-    def _compute(
-        self,
-        positions: Any,
-        species: Any,
-        cell: Any,
-        pbc: Any,
-        frozen_positions: Any,
-        frozen_species: Any,
-        centers: Any,
-        backend: str | None,
-        wanted: bool,
-    ) -> tuple[Array, Array | None]:
-        x = np.ascontiguousarray(positions, np.float64)
-        if x.ndim != 3 or x.shape[2] != 3:
-            raise ValueError(f"positions must have shape (n, atoms, 3), got {x.shape}; for one: positions[None]")
-        frozen = np.ascontiguousarray(np.zeros((0, 3)) if frozen_positions is None else frozen_positions, np.float64)
-        if frozen.ndim != 2 or frozen.shape[1] != 3:
-            raise ValueError(f"frozen_positions must have shape (atoms, 3), got {frozen.shape}")
-        for name, labels, count in (
-            ("species", species, x.shape[1]),
-            ("frozen_species", frozen_species, len(frozen)),
-        ):
-            if len(labels) != count:
-                raise ValueError(f"{name} has {len(labels)} labels for {count} atoms")
-        if not (np.isfinite(x).all() and np.isfinite(frozen).all()):
-            raise ValueError("positions must be finite; NaN or infinity was found")
-        chosen = np.arange(x.shape[1]) if centers is None else np.asarray(centers, np.int64).reshape(-1)
-        if chosen.size and not (chosen.min() >= 0 and chosen.max() < x.shape[1]):
-            raise ValueError(f"centers must be indices of the {x.shape[1]} moving atoms, got {chosen.tolist()}")
-        lattice = images(cell, pbc, self.cutoff)
-        labels = [*species, *frozen_species]
-        if backend not in (None, "numba", "numpy"):
-            raise ValueError(f"backend must be 'numba' or 'numpy', got {backend!r}")
-        if backend is None:
-            backend = "numba" if importlib.util.find_spec("numba") else "numpy"
-        run = self._in_numpy if backend == "numpy" else self._compiled
-        return run(x, frozen, labels, chosen, lattice, wanted)
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any]) -> SymmetryFunctions:
+        """Make the functions that `settings` describes."""
+        functions = []
+        for written in settings["functions"]:
+            values = {name: tuple(v) if isinstance(v, list) else v for name, v in written.items() if name != "kind"}
+            functions.append({"G2": G2, "G4": G4, "G5": G5}[written["kind"]](**values))
+        cutoff = dict(settings["cutoff_function"])
+        return cls(functions, getattr(cutoffs, cutoff.pop("kind"))(**cutoff))
 
-    def _compiled(
-        self, x: Array, frozen: Array, labels: list[Species], centers: Any, lattice: Images, wanted: bool
-    ) -> tuple[Array, Array | None]:
-        from tinynn.kernels.threads import share
-        from tinynn.potentials import kernel
 
-        number = {name: i for i, name in enumerate(self.species)}
-        kinds = np.array([number.get(label, -1) for label in labels], np.int64)
-        seen = np.flatnonzero(kinds[x.shape[1] :] >= 0)  # frozen atoms that no function names need not be looked at
-        frozen, kinds = frozen[seen], np.concatenate([kinds[: x.shape[1]], kinds[x.shape[1] :][seen]])
-        room, where = kernel.most_neighbors(x, frozen, centers, lattice, self.cutoff)
-        if where >= 0:
-            raise ValueError(_COINCIDENT.format(where))
-        n, moving = x.shape[:2]
-        values = np.zeros((n, len(centers), len(self)))
-        jacobian = np.zeros((n, len(centers), len(self), moving, 3) if wanted else (1, 1, 1, 1, 3))
-        # about 1 ns per pair of neighbours and function
-        estimate = n * len(centers) * (0.5 * room * room + room) * len(self)
-        share(
-            kernel.symmetry_functions, n, estimate, x, frozen, kinds, centers, lattice, room, self.cutoff,
-            self.cutoff_function.code(), self._tables, values, jacobian, wanted,
-        )  # fmt: skip
-        return values, jacobian if wanted else None
+def _canonical(f: Any) -> Any:
+    """The same function with elements as atomic numbers."""
+    if isinstance(f, G2):
+        return replace(f, neighbor=canonical(f.neighbor))
+    return replace(f, neighbors=tuple(map(canonical, f.neighbors)))
 
-    def _in_numpy(
-        self, x: Array, frozen: Array, labels: list[Species], centers: Any, lattice: Images, wanted: bool
-    ) -> tuple[Array, Array | None]:
-        n, moving = x.shape[:2]
-        values = np.zeros((n, len(centers), len(self)))
-        jacobian = np.zeros((n, len(centers), len(self), moving, 3))
-        names = np.empty(len(labels), object)
-        names[:] = labels
-        for c in range(n):
-            atoms = np.concatenate([x[c], frozen])
-            if any((neighbors(int(i), atoms, lattice, self.cutoff)[2] < 1e-10).any() for i in centers):
-                raise ValueError(_COINCIDENT.format(c))
-            values[c], jacobian[c] = reference.symmetry_functions(
-                self.functions, self.cutoff_function, atoms, names, centers, lattice, moving
-            )
-        return values, jacobian if wanted else None
+
+def _plain(part: Any) -> dict[str, Any]:
+    values = {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(part).items()}
+    return {"kind": type(part).__name__, **values}
