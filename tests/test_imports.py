@@ -11,7 +11,19 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "tinynn"
-HEAVY = ("numba", "scipy", "cupy", "matplotlib", "safetensors", "torch", "llvmlite", "tqdm", "ase", "tensorboardX", "mpi4py")
+HEAVY = (
+    "numba",
+    "scipy",
+    "cupy",
+    "matplotlib",
+    "safetensors",
+    "torch",
+    "llvmlite",
+    "tqdm",
+    "ase",
+    "tensorboardX",
+    "mpi4py",
+)
 LONGEST = 420
 
 

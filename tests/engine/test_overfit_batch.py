@@ -116,7 +116,7 @@ def test_nan_in_the_data() -> None:
     result = overfit_batch(network(), nn.MSELoss(), x, y)
     failed(result, "the inputs have 1 NaN", "sample 3")
     assert "detect_anomaly" in result.hints[1]
-    assert len(result.losses) == 2
+    assert "in 0 updates" in str(result)
 
 
 def test_data_that_want_scaling() -> None:
