@@ -1,7 +1,7 @@
-"""Write docs/syllabus.md and docs/gallery.md from what the examples have written into docs/gallery.
+"""Write docs/syllabus.md, docs/gallery.md and the table of examples/README.md from what the examples have written.
 
     python examples/NAME.py --out docs/gallery     # a run in full: pictures, and the numbers as NAME.json
-    python docs/syllabus_page.py                   # both pages anew
+    python docs/syllabus_page.py                   # all three anew
 
 A test holds the pages to the files.
 """
@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES, GALLERY = ROOT / "examples", ROOT / "docs" / "gallery"
+README = EXAMPLES / "README.md"
+BEGIN, END = "<!-- examples -->\n", "<!-- end of examples -->\n"
 SYLLABUS, PICTURES = ROOT / "docs" / "syllabus.md", ROOT / "docs" / "gallery.md"
 
 # What five courses teach, row by row: (course, system or exercise, the examples that show it, first the main one).
@@ -27,7 +30,7 @@ ROWS: dict[int, tuple[str, str, tuple[str, ...]]] = {
     6: ("A", "good practice: overfit a batch, fake data, short screenings", ("overfit_a_batch", "hyperparameters")),
     7: ("A", "message passing on a molecule", ("message_passing",)),
     8: ("B", "linear regression on element counts", ("element_counts",)),
-    9: ("B", "a model of counts gives H2 a flat line", ("element_counts",)),
+    9: ("B", "a model of counts gives H2 a flat line; the curve of a network", ("element_counts", "h2_curve")),
     10: ("B", "one hidden layer; universal approximation", ("universal_approximation",)),
     11: ("B", "backpropagation: loss against one weight, updates per epoch", ("derivatives", "optimizers")),
     12: ("B", "the training loop of the courses, line for line", ("training_blueprint",)),
@@ -84,7 +87,19 @@ def records() -> dict[str, dict[str, Any]]:
 def summary(name: str) -> str:
     """The first sentence of an example's text."""
     text = ast.get_docstring(ast.parse((EXAMPLES / f"{name}.py").read_text("utf-8"))) or ""
-    return " ".join(text.split("\n\n")[0].split())
+    return re.sub(r" \(rows? [\d, to and]+( of the syllabus)?\)", "", " ".join(text.split("\n\n")[0].split()))
+
+
+def scripts_of(row: int, found: dict[str, dict[str, Any]]) -> list[str]:
+    """The examples of a row: those named above, then all others that report a number for it."""
+    named = list(ROWS[row][2])
+    others = [name for name, record in found.items() if any(n["row"] == row for n in record["numbers"])]
+    return named + [name for name in others if name not in named]
+
+
+def rows_of(name: str, found: dict[str, dict[str, Any]]) -> str:
+    """The rows of an example."""
+    return ", ".join(str(row) for row in ROWS if name in scripts_of(row, found))
 
 
 def _value(number: dict[str, Any]) -> str:
@@ -111,15 +126,16 @@ def syllabus(found: dict[str, dict[str, Any]]) -> str:
         "(`python docs/syllabus_page.py` writes this page from the runs in `docs/gallery`.)\n",
     ]
     shown: set[str] = set()
-    for row, (course, title, scripts) in ROWS.items():
+    for row, (course, title, _) in ROWS.items():
+        scripts = scripts_of(row, found)
         parts.append(f"## {row}. {title}\n")
         links = ", ".join(f"[`examples/{name}.py`](gallery.md#{name.replace('_', '-')})" for name in scripts)
         parts.append(f"Course {course}. " + (links or CITED[row]) + "\n")
         numbers = [n for name in scripts if name in found for n in found[name]["numbers"] if n["row"] == row]
         if numbers:
-            lines = [f"| {n['what']} | {_asked(n)} | {_value(n)} |" for n in numbers]
+            lines = [f"| {n['what'].replace('|', chr(92) + '|')} | {_asked(n)} | {_value(n)} |" for n in numbers]
             parts.append("\n".join(["| what | asked for | reached |", "| --- | --- | --- |", *lines]) + "\n")
-        for name in scripts[:1]:
+        for name in scripts:
             if name in found and name not in shown:
                 parts += [f"![{_title(name)}](gallery/{picture})\n" for picture in found[name]["pictures"][:1]]
                 shown.add(name)
@@ -139,7 +155,7 @@ def gallery(found: dict[str, dict[str, Any]]) -> str:
         "`python examples/NAME.py`. `--quick` shows that it works, `--help` what can be changed.\n",
     ]
     for name, record in found.items():
-        rows = ", ".join(str(row) for row, (*_, scripts) in ROWS.items() if name in scripts)
+        rows = rows_of(name, found)
         where = f" Rows {rows} of [the syllabus](syllabus.md)." if rows else ""
         parts.append(
             f"({name.replace('_', '-')})=\n## {_title(name)}\n\n{summary(name)} `examples/{name}.py`.{where}\n"
@@ -148,9 +164,22 @@ def gallery(found: dict[str, dict[str, Any]]) -> str:
     return "\n".join(parts)
 
 
-def main() -> None:
+def readme(found: dict[str, dict[str, Any]]) -> str:
+    """The README of the examples, with their table anew."""
+    rows = ["| script | what it shows | rows of [the syllabus](../docs/syllabus.md) |", "| --- | --- | --- |"]
+    rows += [f"| `{name}.py` | {summary(name)} | {rows_of(name, found)} |" for name in found]
+    before, rest = README.read_text("utf-8").split(BEGIN)
+    return before + BEGIN + "\n".join(rows) + "\n" + END + rest.split(END)[1]
+
+
+def pages() -> dict[Path, str]:
+    """Every page that is written here, with its text."""
     found = records()
-    for path, text in ((SYLLABUS, syllabus(found)), (PICTURES, gallery(found))):
+    return {SYLLABUS: syllabus(found), PICTURES: gallery(found), README: readme(found)}
+
+
+def main() -> None:
+    for path, text in pages().items():
         path.write_text(text.rstrip("\n") + "\n", encoding="utf-8")
         print(f"wrote {path}")
 

@@ -1,4 +1,4 @@
-"""The bond of H2: one curve, learnt three ways, and what follows from it (rows 8, 9 and 16 of the syllabus).
+"""The bond of H2: one curve, learnt three ways, and what follows from it (row 9 of the syllabus).
 
 The set has 120 bond lengths R with full-CI energies E (zero: two atoms) and slopes dE/dR. Every other point is
 learnt, the rest is the test.
@@ -201,9 +201,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for (name, model), bar, quick in zip(fits.items(), (350, 150, 20), (2500, 1500, 50), strict=True):
         e, slope = energy_and_slope(model, r)
         error = 1e6 * np.sqrt(np.mean((e - points["e"])[test] ** 2))
-        report.number(8, f"{name}: test RMSE of E", error, f"<= {bar}", "µEh", f"<= {quick}")
+        report.number(9, f"{name}: test RMSE of E", error, f"<= {bar}", "µEh", f"<= {quick}")
     error = 1e6 * np.sqrt(np.mean((slope - points["slope"])[test] ** 2))
-    report.number(8, "L-BFGS: test RMSE of dE/dR", error, "<= 297", "µEh/a0", "<= 297")
+    report.number(9, "L-BFGS: test RMSE of dE/dR", error, "<= 297", "µEh/a0", "<= 297")
 
     re, de, k = minimum(model.energy)
     re_reference, k_reference = polynomial_minimum(r[:, 0], points["slope"][:, 0])
@@ -211,18 +211,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"Re / a0: network {re:.4f}, full CI {re_reference:.4f}, exact {re_exact:.4f}")
     print(f"De / Eh: network {de:.6f}, full CI 0.174234, exact {-points['exact'][1].min():.6f}")
     bars = {"bar": "<= 0.1", "unit": "mEh", "quick": "<= 0.1"}
-    report.number(8, "well depth: |network - full CI|", 1e3 * abs(de - 0.174234), **bars)
+    report.number(9, "well depth: |network - full CI|", 1e3 * abs(de - 0.174234), **bars)
     bars = {"bar": "<= 0.002", "unit": "a0", "quick": "<= 0.002"}
-    report.number(8, "bond length: |network - full CI|", abs(re - re_reference), **bars)
-    report.number(8, "bond length: |network - exact|", abs(re - re_exact), **bars)
-    report.number(8, "harmonic frequency, network", frequency(k), None, "cm⁻¹")
+    report.number(9, "bond length: |network - full CI|", abs(re - re_reference), **bars)
+    report.number(9, "bond length: |network - exact|", abs(re - re_exact), **bars)
+    report.number(9, "harmonic frequency, network", frequency(k), None, "cm⁻¹")
     bars = {"bar": "<= 10", "unit": "cm⁻¹", "quick": "<= 10"}
-    report.number(8, "harmonic frequency: |network - full CI|", abs(frequency(k) - frequency(k_reference)), **bars)
-    report.number(8, "harmonic frequency: |network - exact|", abs(frequency(k) - frequency(k_exact)), **bars)
+    report.number(9, "harmonic frequency: |network - full CI|", abs(frequency(k) - frequency(k_reference)), **bars)
+    report.number(9, "harmonic frequency: |network - exact|", abs(frequency(k) - frequency(k_exact)), **bars)
     states = levels(model)
     first = (states[1] - states[0]) * WAVENUMBER
-    report.number(8, "first vibrational transition, network", first, None, "cm⁻¹")
-    report.number(8, "first vibrational transition: |network - measured|", abs(first - MEASURED), **bars)
+    report.number(9, "first vibrational transition, network", first, None, "cm⁻¹")
+    report.number(9, "first vibrational transition: |network - measured|", abs(first - MEASURED), **bars)
 
     report.picture(draw(plt, points, fits, states, {"re": re, "de": de, "k": k, "measured": MEASURED}))
     return report.finish()

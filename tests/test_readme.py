@@ -5,6 +5,7 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tinynn import nn
@@ -13,7 +14,7 @@ README = Path(__file__).parents[1] / "README.md"
 
 
 def test_the_dozen_lines_train_a_network():
-    code, compiled = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    code, compiled, _ = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
     names = {"__name__": "__main__"}
     exec(code, names)
     assert names["loss"].item() < 0.01
@@ -24,6 +25,24 @@ def test_the_dozen_lines_train_a_network():
     exec(compiled, names)
     assert names["loss"].item() < 0.1 * before
     assert "compiled by" in names["step"].explain()
+
+
+def test_the_lines_from_a_data_file_to_dynamics(tmp_path, monkeypatch):
+    ase = pytest.importorskip("ase", reason="ASE is not installed (pip install 'tinynn[potentials]')")
+    from ase.calculators.singlepoint import SinglePointCalculator
+    from ase.io import write
+
+    with np.load(README.parent / "examples" / "data" / "malonaldehyde.npz") as data:
+        frames = [ase.Atoms(data["numbers"], x) for x in data["positions"][:60]]
+        for atoms, energy, forces in zip(frames, data["energy"], data["forces"]):
+            atoms.calc = SinglePointCalculator(atoms, energy=energy, forces=forces)
+    write(tmp_path / "molecules.extxyz", frames)
+    monkeypatch.chdir(tmp_path)
+    *_, code = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    names = {"__name__": "__main__"}
+    exec(code.replace("seconds=60", "epochs=40, progress=False"), names)
+    assert abs(names["atoms"].get_potential_energy() - frames[0].get_potential_energy()) < 1.0
+    assert (tmp_path / "molecules.safetensors").exists()
 
 
 def test_the_table_of_compiled_steps_is_that_of_the_measurements():

@@ -22,8 +22,7 @@ def page() -> ModuleType:
 
 
 def test_the_pages_are_those_of_the_runs(page: ModuleType) -> None:
-    found = page.records()
-    for path, text in ((page.SYLLABUS, page.syllabus(found)), (page.PICTURES, page.gallery(found))):
+    for path, text in page.pages().items():
         assert path.read_text("utf-8").rstrip("\n") == text.rstrip("\n"), "write it anew: python docs/syllabus_page.py"
 
 
