@@ -53,12 +53,13 @@ def test_the_way_back_by_hand_by_tinynn_and_by_differences(example: ModuleType) 
         np.testing.assert_allclose(line["automatic"], line["numerical"], atol=1e-9)
 
 
-def test_a_wrong_number_is_reported(example: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
-    example.MISSED.clear()
-    assert not example.check("a number", 1.0, 1.1, 0.01)
-    assert example.MISSED == ["a number"]
-    assert "MISSED" in capsys.readouterr().out
-    example.MISSED.clear()
+def test_layers_have_no_way_back_and_cycles_no_end(example: ModuleType) -> None:
+    assert example.longest_way(example.layered_graph((3, 3, 2))) == 2
+    assert example.layered_graph((3, 3, 2)).sum() == 3 * 3 + 3 * 2
+    assert example.longest_way(np.array([[0, 1], [1, 0]])) == np.inf
+    m = example.random_graph(13, 18, np.random.default_rng(0))
+    assert (m.shape, m.sum(), np.trace(m)) == ((13, 13), 18, 0)
+    assert (m != m.T).any()
 
 
 def test_any_architecture_can_be_drawn(example: ModuleType) -> None:

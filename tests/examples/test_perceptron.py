@@ -1,4 +1,4 @@
-"""The perceptron learning algorithm, and the two regressions on the same points."""
+"""The perceptron learning algorithm."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ import pytest
 SCRIPT = Path(__file__).parents[2] / "examples" / "perceptron.py"
 
 
-@pytest.mark.parametrize("kind", ["compiled", "eager"])
-def test_the_script_prints_every_number_as_expected_and_draws(run_script: Callable[..., str], kind: str) -> None:
-    assert f" {kind} steps of gradient descent" in run_script(*(["--compile"] if kind == "compiled" else []))
+def test_the_script_prints_every_number_as_expected_and_draws(run_script: Callable[..., str]) -> None:
+    assert "XOR: fewest wrong points after any of 100 epochs" in run_script()
 
 
 def test_a_wrong_point_of_p_is_added_and_one_of_n_subtracted(example: ModuleType) -> None:
@@ -81,39 +80,22 @@ def test_fcc_and_bcc_are_told_apart(example: ModuleType) -> None:
     assert accuracy >= 0.97
 
 
-def test_iris_agrees_with_scikit_learn(example: ModuleType) -> None:
-    datasets = pytest.importorskip("sklearn.datasets")
-    linear_model = pytest.importorskip("sklearn.linear_model")
-    features, kind = datasets.load_iris(return_X_y=True)
-    features, y = (
-        features[kind > 0, 2:],
-        kind[kind > 0] == 2,
-    )  # versicolor and virginica by their petals: they overlap
-    features = (features - features.mean(axis=0)) / features.std(axis=0)
-    by_hand, automatic, worst = example.logistic_regression(example.with_ones(features), y, lr=10.0, steps=3000)
-    reference = linear_model.LogisticRegression(C=1e12, tol=1e-12, max_iter=5000).fit(features, y)
-    np.testing.assert_allclose(by_hand, [*reference.intercept_, *reference.coef_[0]], atol=1e-4)
-    np.testing.assert_allclose(automatic, by_hand, atol=1e-12)
-    assert worst <= 1e-12
+def test_the_estimator_is_the_same_algorithm(example: ModuleType) -> None:
+    pytest.importorskip("sklearn")
+    from tinynn.sklearn.perceptron import epoch
 
+    x, y, _, _ = example.load_pair("fcc", "hcp")
+    w, run = np.zeros(x.shape[1]), None
+    for number in (1, 2, 3):
+        order = np.random.default_rng(number).permutation(len(x))
+        w, _ = epoch(w, x[order], y[order])
 
-def test_linear_regression_three_ways(example: ModuleType) -> None:
-    rng = np.random.default_rng(0)
-    x = rng.standard_normal((50, 2))
-    y = 0.5 + x @ [2.0, -1.0] + 0.1 * rng.standard_normal(50)
-    closed = example.linear_regression(example.with_ones(x), y)
-    np.testing.assert_allclose(closed, np.linalg.lstsq(example.with_ones(x), y, rcond=None)[0], atol=1e-10)
-    np.testing.assert_allclose(closed, example.linear_regression_by_descent(x, y, 300), atol=1e-10)
+        class Given:
+            """Hands the perceptron of the example the same order."""
 
+            def permutation(self, n: int, number: int = number) -> np.ndarray:
+                back = np.argsort(np.concatenate([np.flatnonzero(y), np.flatnonzero(~y)]))
+                return back[np.random.default_rng(number).permutation(n)]
 
-def test_compiled_both_regressions_go_the_same_way(example: ModuleType) -> None:
-    rng = np.random.default_rng(0)
-    x = rng.standard_normal((50, 2))
-    y = x @ [2.0, -1.0] > 0.3
-    eager, compiled = (
-        example.logistic_regression(example.with_ones(x), y, steps=50, compiled=c) for c in (False, True)
-    )
-    np.testing.assert_allclose(compiled[1], eager[1], rtol=1e-9)
-    assert compiled[2] <= 1e-12
-    eager, compiled = (example.linear_regression_by_descent(x, 1.0 * y, 50, compiled=c) for c in (False, True))
-    np.testing.assert_allclose(compiled, eager, rtol=1e-9)
+        run = example.perceptron(x[y], x[~y], np.zeros(x.shape[1]) if run is None else run.w, Given(), 1, True)
+        np.testing.assert_array_equal(run.w, w)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import builtins
-import functools
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -47,7 +46,7 @@ def weights() -> dict[str, np.ndarray]:
 
 
 def train_with(
-    names: dict[str, Any], as_tensor: Any, optimizers: Any, scalars: Any, path: Path
+    names: dict[str, Any], as_tensor: Any, optimizers: Any, scalars: Any, path: Path, compiler: Any = lambda step: step
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Run the blueprint on the same data and weights; the scalars that it wrote and the best weights."""
     x, y = (as_tensor(array) for array in data())
@@ -59,7 +58,8 @@ def train_with(
     ]
     optimizer = optimizers.Adam(model.parameters(), lr=0.02)
     scheduler = optimizers.lr_scheduler.CosineAnnealingLR(optimizer, T_max=30)
-    names["train"](model, *loaders, names["MSELoss"](), optimizer, scheduler, 30, scalars, path, 3)
+    step = compiler(names["training_step"](model, names["MSELoss"](), optimizer))
+    names["train"](model, *loaders, step, names["MSELoss"](), scheduler, 30, scalars, path)
     return scalars.series, {key: value.detach().numpy() for key, value in model.state_dict().items()}
 
 
@@ -90,9 +90,49 @@ def test_the_same_lines_train_with_pytorch(example: ModuleType, tmp_path: Path) 
     assert losses["Loss/val"][-1][1] < 0.5 * losses["Loss/val"][0][1]
 
 
+@pytest.mark.peers
+def test_the_tutorials_function_trains_with_both(example: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+    """1000 batches of one sample: the mean that it reports, and its return value, are the same."""
+    torch = pytest.importorskip("torch")
+    section = blueprint()
+    for ours, theirs in TORCH_IMPORTS.items():
+        section = section.replace(ours, theirs)
+    names: dict[str, Any] = {}
+    exec(compile(section, "blueprint with torch", "exec"), names)
+    x = np.linspace(-1, 1, 1000)[:, None]
+    losses = []
+    for space, as_tensor, optimizers in (
+        (vars(example), tinynn.tensor, optim),
+        (names, lambda a: torch.tensor(a, dtype=torch.float64), torch.optim),
+    ):
+        model = space["Sequential"](space["Linear"](3, 8), space["Tanh"](), space["Linear"](8, 1))
+        model = model.double() if space is names else model
+        model.load_state_dict({key: as_tensor(value) for key, value in weights().items()})
+        loader = space["DataLoader"](space["TensorDataset"](as_tensor(x * [1, 2, 3]), as_tensor(x**2)))
+        optimizer = optimizers.SGD(model.parameters(), lr=0.01)
+        space |= {"model": model, "loss_fn": space["MSELoss"](), "optimizer": optimizer, "training_loader": loader}
+        scalars = example.Scalars()
+        losses.append([space["train_one_epoch"](epoch, scalars) for epoch in range(2)])
+        assert scalars.series == {"Loss/train": [(1000, losses[-1][0]), (2000, losses[-1][1])]}
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-9)
+    assert losses[0][1] < losses[0][0]
+    assert capsys.readouterr().out.count("  batch 1000 loss: ") == 4
+
+
+def test_tensorboard_reads_what_the_tutorials_function_wrote(example: ModuleType, tmp_path: Path) -> None:
+    events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    with example.SummaryWriter(tmp_path) as writer:
+        means = example.follow_the_tutorial(1, writer)
+    reader = events.EventAccumulator(str(tmp_path)).Reload()
+    found = [(event.step, event.value) for event in reader.Scalars("Loss/train")]
+    assert [step for step, _ in found] == [1000, 2000]
+    assert found[-1][1] == pytest.approx(means[-1], rel=1e-6)
+    assert found[1][1] < found[0][1]
+
+
 def test_the_blueprint_needs_nothing_but_its_imports() -> None:
     tree = ast.parse(blueprint())
-    known = set(dir(builtins))
+    known = set(dir(builtins)) | {"model", "optimizer", "loss_fn", "training_loader"}  # found by name, as in a notebook
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom):
             known |= {alias.asname or alias.name for alias in node.names}
@@ -124,7 +164,7 @@ def test_the_running_mean_is_the_mean_of_the_batches(example: ModuleType) -> Non
     loader = example.DataLoader(example.TensorDataset(x, y), batch_size=10)
     scalars = example.Scalars()
     step = example.training_step(model, nn.MSELoss(), optim.SGD(model.parameters(), lr=0.0))
-    last = example.train_one_epoch(4, scalars, step, loader, 3)
+    last = example.train_by_steps(4, scalars, step, loader, 3)
     losses = [nn.MSELoss()(model(a), b).item() for a, b in loader]
     steps, means = zip(*scalars.series["Loss/train"], strict=True)
     assert steps == (4 * 7 + 3, 4 * 7 + 6)
@@ -149,7 +189,8 @@ def test_the_best_model_is_the_one_that_remains(example: ModuleType, tmp_path: P
     loader = example.DataLoader(example.TensorDataset(x, y), batch_size=70)
     optimizer = optim.SGD(model.parameters(), lr=0.05)
     scheduler = optim.lr_scheduler.ExponentialLR(optimizer, gamma=1.3)
-    best = example.train(model, loader, loader, loss_fn, optimizer, scheduler, 25, scalars, tmp_path / "best", 1)
+    step = example.training_step(model, loss_fn, optimizer)
+    best = example.train(model, loader, loader, step, loss_fn, scheduler, 25, scalars, tmp_path / "best")
     losses = [value for _, value in scalars.series["Loss/val"]]
     assert best == min(losses) < losses[-1]
     assert example.validation_loss(model, loader, loss_fn) == pytest.approx(best, rel=1e-12)
@@ -163,8 +204,8 @@ def test_compiled_it_reaches_the_same_losses(example: ModuleType, tmp_path: Path
         return compiled[0]
 
     for more in ({}, {"compiler": compiler}):
-        names = {**vars(example), "train": functools.partial(example.train, **more)}
-        series, state = train_with(names, tinynn.tensor, optim, example.Scalars(), tmp_path / "best.safetensors")
+        path = tmp_path / "best.safetensors"
+        series, state = train_with(vars(example), tinynn.tensor, optim, example.Scalars(), path, **more)
         losses.append(series)
         states.append(state)
     assert [one.stage for one in compiled[0].specialisations] == [2, 2]  # batches of 8, and a last one of 2
@@ -178,3 +219,4 @@ def test_compiled_it_reaches_the_same_losses(example: ModuleType, tmp_path: Path
 def test_the_script_prints_every_number_as_expected_and_draws(run_script: Callable[..., str], kind: str) -> None:
     printed = run_script("--compile" if kind == "compiled" else "--no-compile")
     assert printed.count(f" {kind} steps in ") == 3
+    assert printed.count("  batch 1000 loss: ") == 1
