@@ -64,6 +64,12 @@ def _formulas_as_written(app, what, name, obj, options, lines):
         lines[i] = "``".join(pieces)
 
 
+def _without_requests(app, what, name, obj, skip, options):
+    """Leave out the methods for metadata routing, which scikit-learn adds to every estimator."""
+    return True if name.endswith("_request") else None
+
+
 def setup(app):
+    app.connect("autodoc-skip-member", _without_requests)
     # Before napoleon (priority 500) turns sections into reStructuredText.
     app.connect("autodoc-process-docstring", _formulas_as_written, priority=400)

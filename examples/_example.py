@@ -88,7 +88,7 @@ def _shrink(path: Path) -> None:
     from PIL import Image  # matplotlib brings it
 
     with Image.open(path) as image:
-        small = image.convert("RGB").quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+        small = image.convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=4, dither=Image.Dither.NONE)
     small.save(path, optimize=True)
 
 

@@ -1,4 +1,4 @@
-"""The pictures of hyperparameters.py."""
+"""The picture of hyperparameters.py."""
 
 from __future__ import annotations
 
@@ -7,28 +7,25 @@ from _example import BLACK, BLUE, GREY, ORANGE, RED
 from matplotlib.colors import LogNorm
 
 
-def draw_grid(plt, results, best):
-    """A heat map for each depth."""
+def draw(plt, results, best, few, search, learning):
+    """Above a heat map for each depth; below the curves of the best network, screening, random search, learning."""
     depths, widths, rates = (sorted({key[k] for key in results}) for k in range(3))
     losses = {key: model.best_loss_ for key, model in results.items()}
-    figure, axes = plt.subplots(1, len(depths), figsize=(10.5, 3.6), layout="constrained", squeeze=False)
+    figure = plt.figure(figsize=(12, 7.4), layout="constrained")
+    grid = figure.add_gridspec(2, 4)
+    upper = grid[0, :].subgridspec(1, len(depths))
+    above = [figure.add_subplot(upper[0, k]) for k in range(len(depths))]
     norm = LogNorm(min(losses.values()), max(losses.values()))
-    for ax, depth in zip(axes[0], depths, strict=True):
+    for ax, depth in zip(above, depths, strict=True):
         shown = _heat_map(ax, losses, depth, widths, rates, norm, best)
-    axes[0, 0].set_ylabel("learning rate")
-    bar = figure.colorbar(shown, ax=axes, pad=0.01)
+    above[0].set_ylabel("learning rate")
+    bar = figure.colorbar(shown, ax=above, pad=0.01)
     ticks = [t for t in (0.3, 0.4, 0.5, 0.7, 1.0, 1.5, 2.0) if norm.vmin <= t <= norm.vmax]
     bar.set_ticks(ticks, labels=[f"{t:g}" for t in ticks])
     bar.ax.minorticks_off()
     bar.set_label("lowest validation loss")
-    return figure
-
-
-def draw_more(plt, results, best, few, search, learning):
-    """The curves of the best network, screening, random search, learning curve."""
-    losses = {key: model.best_loss_ for key, model in results.items()}
-    figure, axes = plt.subplots(1, 4, figsize=(12, 3.8), layout="constrained")
-    _rates(axes[0], results, best, sorted({rate for _, _, rate in results}))
+    axes = [figure.add_subplot(grid[1, k]) for k in range(4)]
+    _rates(axes[0], results, best, rates)
     _screening(axes[1], few, losses, best)
     _searches(axes[2], losses, search)
     _learning(axes[3], *learning)

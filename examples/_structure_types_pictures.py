@@ -18,7 +18,7 @@ def draw_accuracies(plt, r, curves, reduced_curves, labels, names, of_r, reduced
 
 def draw_confusions(plt, counts, pairs, names):
     """The confusions of the CNN, and the pairs of the perceptron."""
-    figure, axes = plt.subplots(1, 2, figsize=(10.5, 4.6), layout="constrained")
+    figure, axes = plt.subplots(1, 2, figsize=(12, 5.2), layout="constrained")
     _confusion(axes[0], counts, names)
     _pairs(axes[1], pairs, names)
     return figure

@@ -15,7 +15,6 @@ Each run leaves Loss/train, Loss/val and its hyperparameters for TensorBoard (ro
 from __future__ import annotations
 
 import itertools
-import os
 from pathlib import Path
 
 import numpy as np
@@ -50,12 +49,17 @@ def network(depth, width, lr, epochs, options, **more):
     return NeuralClassifier((width,) * depth, optimizer="adamw", lr=lr, max_epochs=epochs, **settings)
 
 
+def run_folder(logdir, depth, width, lr):
+    """Where TensorBoard finds a run."""
+    return logdir / f"depth{depth}_width{width}_lr{lr:.0e}"
+
+
 def grid_search(train, val, grid, epochs, options):
     """Train each combination; its lowest validation loss, and that after a few epochs. Logs for TensorBoard."""
     results = {}
     for depth, width, lr in tqdm(grid, desc="grid", unit="run"):
         model = network(depth, width, lr, epochs, options).fit(*train, validation=val)
-        run = options.logdir / f"depth{depth}_width{width}_lr{lr:.0e}"
+        run = run_folder(options.logdir, depth, width, lr)
         with SummaryWriter(run) as writer:
             for epoch in range(model.n_iter_):
                 writer.add_scalar("Loss/train", model.loss_curve_[epoch], epoch + 1)
@@ -102,7 +106,7 @@ def main(arguments=None):
         accuracy = model.validation_scores_[model.best_epoch_ - 1]
         print(f"  {depth:5} {width:6} {lr:8.0e} {model.best_loss_:17.3f} {accuracy:9.3f} {model.best_epoch_:12}")
     report.number(14, "combinations", len(results), "== 45", "", "== 7")
-    with_events = runs_with_events(options.logdir)
+    with_events = sum(any(run_folder(options.logdir, *key).glob("*tfevents*")) for key in grid)
     report.number(4, "runs with event files for TensorBoard", with_events, "== 45", "", "== 7")
     report.number(14, "lowest validation loss of the grid", losses[best], "<= 0.5", "", "<= 1.6")
 
@@ -130,16 +134,10 @@ def main(arguments=None):
     test = winner.fit(x, y).score(*vault)
     report.number(14, "the vault, opened once: accuracy of the winner", test, ">= 0.80", "", ">= 0.3")
 
-    from _hyperparameters_pictures import draw_grid, draw_more
+    from _hyperparameters_pictures import draw
 
-    report.picture(draw_grid(plt, results, best))
-    report.picture(draw_more(plt, results, best, few, search, (sizes, errors)), "searches")
+    report.picture(draw(plt, results, best, few, search, (sizes, errors)))
     return report.finish()
-
-
-def runs_with_events(logdir):
-    """How many folders below have an event file."""
-    return len({folder for folder, _, files in os.walk(logdir) if any("tfevents" in name for name in files)})
 
 
 if __name__ == "__main__":

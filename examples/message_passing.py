@@ -171,7 +171,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser(__doc__, compiles=True).parse_args(arguments)
     plt, report = start(options), Report(__file__, options)
     data = load()
-    results, epochs = {}, 6 if options.quick else 100
+    results, epochs = {}, 4 if options.quick else 100
     for rounds in (0, 2) if options.quick else (0, 1, 2, 3):
         model = fit(data, rounds, epochs, options.seed, options.compile)
         results[rounds] = errors(model, data)
@@ -205,8 +205,8 @@ def draw(plt: Any, data: dict[str, Any], results: dict[int, dict[str, Any]]) -> 
     for what, unit, color in (("energy", "meV", BLUE), ("force", "meV/Å", RED)):
         values = [result[f"{what} MAE"] for result in results.values()]
         axes[1].semilogy(list(results), values, "o-", color=color)
-        end = (last, values[-1])
-        axes[1].annotate(f"{what} ({unit})", end, (0, 10), textcoords="offset points", ha="right", color=color)
+        beside = (list(results)[1], values[1])
+        axes[1].annotate(f"{what} ({unit})", beside, (8, 8), textcoords="offset points", color=color)
     axes[1].set(xlabel="rounds of messages", ylabel="mean absolute error", title="what messages are good for")
     axes[1].set_xticks(list(results))
     axes[1].set_yticks(ticks := [5, 10, 20, 50, 100, 200, 500], [str(tick) for tick in ticks])

@@ -44,7 +44,7 @@ def run_script(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., 
         assert "MISSED" not in done.stdout
         pictures = list((tmp_path / "pictures").glob(f"{script.stem}*.png"))
         assert pictures
-        assert all(picture.stat().st_size > 20_000 for picture in pictures)
+        assert all(picture.stat().st_size > 8_000 for picture in pictures)
         return done.stdout
 
     return run

@@ -36,8 +36,7 @@ def test_tensorboard_reads_a_run(example: ModuleType, tmp_path: Path) -> None:
     options.logdir = tmp_path
     train, val, _ = example.load_data()
     results = example.grid_search(train, val, [(2, 32, 1e-3)], 3, options)
-    assert example.runs_with_events(tmp_path) == 1
-    reader = events.EventAccumulator(str(tmp_path / "depth2_width32_lr1e-03")).Reload()
+    reader = events.EventAccumulator(str(example.run_folder(tmp_path, 2, 32, 1e-3))).Reload()
     model = results[2, 32, 1e-3]
     for tag, values in (("Loss/train", model.loss_curve_), ("Loss/val", model.validation_loss_curve_)):
         found = reader.Scalars(tag)

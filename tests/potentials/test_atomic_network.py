@@ -71,6 +71,14 @@ def test_many_configurations_are_predicted_like_single_ones():
         assert one.outside[0] == together.outside[k]
 
 
+def test_jacobians_are_found_by_name():
+    potential = AtomicNetwork(functions("H", "O"), ["H", "O"]).eval()
+    g = potential.scaled(potential.describe(shaken(WATER, 3), WATER))
+    forces = potential(tensors(g.values), tensors(g.jacobian))[1].numpy()
+    other_order = dict(reversed(tensors(g.jacobian).items()))
+    np.testing.assert_array_equal(potential(tensors(g.values), other_order)[1].numpy(), forces)
+
+
 def force_loss_by_jacobian(potential, x, system):
     g = potential.scaled(potential.describe(x, system))
     energy, forces = potential(tensors(g.values), tensors(g.jacobian))

@@ -101,6 +101,11 @@ def test_errors(members, error, message):
         Committee(members)
 
 
+def test_one_member_is_refused_before_it_is_trained():
+    with pytest.raises(ValueError, match="at least two members, got members=1"):
+        Committee.trained(lambda: pytest.fail("made"), molecules(WATER, 20), members=1, epochs=1)
+
+
 def test_training(tmp_path):
     data = Configurations.joined([molecules(WATER, 40, 1), molecules(OXYGEN, 10, 2)])
     committee = Committee.trained(

@@ -140,3 +140,53 @@ class TestFiles:
             atoms.calc = SinglePointCalculator(atoms, energy=energy)
         with pytest.raises(ValueError, match="the first is number 2"):
             Configurations.from_atoms(frames)
+        frames[2].positions[0, 0] = np.nan
+        with pytest.raises(ValueError, match="positions must be finite; NaN or infinity in frame 2"):
+            Configurations.from_atoms(frames)
+
+    def test_results_of_other_positions_are_refused(self):
+        build = pytest.importorskip("ase.build")
+        from ase.calculators.emt import EMT
+
+        shared, frames = EMT(), []
+        for seed in range(3):
+            atoms = build.molecule("H2O")
+            atoms.rattle(0.1, seed=seed)
+            atoms.calc = shared
+            atoms.get_forces()
+            frames.append(atoms)
+        with pytest.raises(ValueError, match="frame 0 is not what its calculator has computed last"):
+            Configurations.from_atoms(frames)
+        assert len(Configurations.from_atoms(frames[2:])) == 1
+        frames[2].rotate(90, "x")  # the forces would have to turn, too
+        with pytest.raises(ValueError, match="computed last"):
+            Configurations.from_atoms(frames[2:])
+
+    def test_results_of_another_cell_are_refused(self):
+        build = pytest.importorskip("ase.build")
+        from ase.calculators.emt import EMT
+
+        shared = EMT()
+        frames = [build.bulk("Cu", a=a) for a in (3.5, 3.6)]  # both with an atom at 0, 0, 0
+        for atoms in frames:
+            atoms.calc = shared
+            atoms.get_forces()
+        with pytest.raises(ValueError, match=r"frame 0 .* cell"):
+            Configurations.from_atoms(frames)
+
+    def test_frames_that_were_translated_or_wrapped_keep_their_results(self):
+        build = pytest.importorskip("ase.build")
+        from ase.calculators.emt import EMT
+
+        atoms = build.bulk("Cu", cubic=True) * (2, 1, 1)
+        atoms.rattle(0.1, seed=0)
+        atoms.calc = EMT()
+        forces = atoms.get_forces()
+        atoms.positions += [1.3, -2.0, 7.0]
+        atoms.wrap()
+        np.testing.assert_array_equal(Configurations.from_atoms([atoms]).groups[0].forces[0], forces)
+
+    def test_one_frame_is_no_list(self):
+        build = pytest.importorskip("ase.build")
+        with pytest.raises(TypeError, match="a list of frames, not one"):
+            Configurations.from_atoms(build.molecule("H2O"))

@@ -132,6 +132,7 @@ def test_damaged_files(saved, tmp_path):
     ("change", "message"),
     [
         ({"version": 2}, r"version 2 of the format; this tinynn .* reads versions up to 1"),
+        ({"version": None}, "is not complete, or was changed: its version"),
         ({"class": "Transformer"}, "a 'Transformer', which this version of tinynn does not know"),
         ({"units": {"length": "bohr"}}, "its units are"),
         ({"descriptor": {"class": "SOAP"}}, "its descriptor is a 'SOAP'"),

@@ -35,6 +35,14 @@ def test_systems_are_compared_by_value_and_can_be_keys():
     assert a != "OO"
 
 
+def test_a_minus_zero_is_a_zero():
+    cell = np.diag([5.0, 5.0, 5.0])
+    one = System("O", cell, True, ["Pd"], [[0.0, 0.0, 0.0]])
+    other = System("O", np.where(cell == 0.0, -0.0, cell), True, ["Pd"], [[-0.0, 0.0, 0.0]])
+    assert one == other
+    assert hash(one) == hash(other)
+
+
 @pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda s: pickle.loads(pickle.dumps(s))])
 def test_copies_are_equal_and_cannot_be_written_to(copied):
     system = System("OO", CELL, True, **SLAB)

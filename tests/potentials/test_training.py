@@ -126,6 +126,20 @@ def test_training_can_go_on_where_it_ended():
         fit(new(), data, epochs=1, keep_scaling=True)
 
 
+def test_systems_of_later_trainings_are_known():
+    model = new()
+    for data in (molecules(WATER, 20), molecules(OXYGEN, 20)):
+        fit(model, data, epochs=1, keep_scaling=bool(model.systems), compile=False)
+    assert model.systems == (WATER, OXYGEN)
+
+
+def test_a_fraction_may_be_of_any_float_type():
+    one, other = (
+        fit(new(), molecules(WATER, 20), epochs=1, validation=v, compile=False) for v in (0.25, np.float32(0.25))
+    )
+    assert one.best_row.energy_rmse == other.best_row.energy_rmse
+
+
 def test_without_validation_the_last_weights_are_kept():
     history = fit(new(), molecules(WATER, 40), epochs=5, validation=None, compile=False)
     assert history.best == len(history) - 1
@@ -262,6 +276,12 @@ def other_features() -> AtomicNetwork:
     return AtomicNetwork(functions("H"), ["H", "O"])
 
 
+def other_parameters() -> AtomicNetwork:
+    """As many functions, but not the same."""
+    renamed = {"H": "H", "C": "O", "O": "C"}
+    return AtomicNetwork(functions(*renamed.values()), ["H", "O"])
+
+
 GOOD = {"data": molecules(WATER, 20), "epochs": 1}
 X = shaken(WATER, 20)
 TOO_FEW = Configurations(WATER, X[:1], [0.0], X[:1])
@@ -297,6 +317,7 @@ TOO_FEW = Configurations(WATER, X[:1], [0.0], X[:1])
         ({"data": molecules(OXYGEN, 20)}, ValueError, "a network for H, but no configuration"),
         ({"data": Described(new(), molecules(WATER, 20), jacobian=False)}, ValueError, "described without Jac"),
         ({"data": Described(other_features(), molecules(WATER, 20))}, ValueError, "described by another potential"),
+        ({"data": Described(other_parameters(), molecules(WATER, 20))}, ValueError, "other functions or other param"),
         ({"data": Configurations(WATER, 0 * X, np.zeros(20), X)}, ValueError, "same place|too close|lies"),
     ],
 )

@@ -23,7 +23,7 @@ from tinynn.compiler.errors import CompileError, TraceError
 from tinynn.compiler.guards import Look, difference
 from tinynn.compiler.program import Program
 from tinynn.compiler.record import record
-from tinynn.compiler.state import State, mismatch, nudged
+from tinynn.compiler.state import NUDGES, State, mismatch, nudged
 from tinynn.compiler.watch import ERRORS, function_from_source
 from tinynn.modes import mode
 from tinynn.tensor import Tensor
@@ -218,8 +218,10 @@ class Specialisation:
         wanted = [t.array for t in tensors_in(result)]
         machine, got = self._replayed(program, before, arguments)
         wrong = mismatch(after, machine, (wanted, got), names, program.steps)
-        if wrong is not None:  # beyond rounding, or does this step make much of rounding?
-            noise = self._replayed(program, before, arguments, shake=True)
+        for units in NUDGES:  # beyond rounding, or does this step make much of rounding?
+            if wrong is None:
+                break
+            noise = self._replayed(program, before, arguments, units)
             wrong = mismatch(after, machine, (wanted, got), names, program.steps, noise)
         if wrong is not None:
             self.broken = wrong
@@ -230,17 +232,22 @@ class Specialisation:
         after.restore()
 
     def _replayed(
-        self, program: Program, before: State, arguments: Arguments, shake: bool = False
+        self, program: Program, before: State, arguments: Arguments, units: float = 0.0
     ) -> tuple[State, list[Any]]:
-        """State and results after the machine has done the step; ``shake``: from nudged arguments and parameters."""
+        """State and results after the machine has done the step, from arguments and state nudged by ``units``.
+
+        What the state was moved by at the start is taken off again at the end: left is what came of it.
+        """
         before.restore()
-        given = [nudged(t.array, i) if shake else convert.copied(t.array, None) for i, t in enumerate(arguments.leaves)]
-        if shake:
-            for i, t in enumerate(program.state.values()):
-                if t.array.ndim:
-                    t.array[...] = nudged(t.array, len(given) + i)
+        given = [nudged(t.array, i, units) for i, t in enumerate(arguments.leaves)]
+        moved = [t for t in program.state.values() if units and t.array.ndim and t.dtype.kind == "f"]
+        moves = [nudged(t.array, len(given) + i, units) - t.array for i, t in enumerate(moved)]
+        for t, move in zip(moved, moves, strict=True):
+            t.array[...] += move
         self.machine.relink()
         result = self.machine.run([*given, *self.outside])
+        for t, move in zip(moved, moves, strict=True):
+            t.array[...] -= move
         return self._state(self.look, program), [t.array for t in tensors_in(result)]
 
     def _keep_outside_arrays(self, program: Program) -> None:

@@ -84,13 +84,15 @@ class Committee:
         data : `Configurations`
             Described once for all members.
         members : how many
-        seed : of the first member; the next ones count up
+        seed : of the first member; the next ones count up. `manual_seed` is called with each
         settings : of `fit`
 
         Returns
         -------
         The committee; ``histories`` has the `History` of each.
         """
+        if members < 2:
+            raise ValueError(f"Committee: train at least two members, got members={members}")
         potentials: list[Potential] = []
         histories = []
         described = None

@@ -83,9 +83,17 @@ class Configurations:
         frozen : indices or bools, optional
             Atoms that stand still in all frames; by default those that `FixAtoms` holds.
         forces : whether there must be forces; by default they are read where all frames have them
+
+        Raises
+        ------
+        ValueError
+            If a frame has no energy, or its calculator has computed other positions since: frames that share a
+            calculator all have the energy of the last one.
         """
         places: dict[System, list[int]] = {}
         rows: list[tuple[Array, float, Array | None]] = []
+        if hasattr(frames, "get_positions"):
+            raise TypeError("give a list of frames, not one: ase.io.read(file, ':') reads all, and [atoms] is a list")
         for number, atoms in enumerate(frames):
             results = getattr(atoms.calc, "results", None) or {}
             if "energy" not in results:
@@ -94,7 +102,15 @@ class Configurations:
                     "file the second line says energy=..., and forces are a column forces:R:3; "
                     "to compute them, call atoms.get_forces() before"
                 )
+            if not _computed_for(atoms):
+                raise ValueError(
+                    f"frame {number} is not what its calculator has computed last: the energy is that of other atoms, "
+                    "positions or cell. Where frames share a calculator, or were changed afterwards, keep the results "
+                    "of each: atoms.calc = SinglePointCalculator(atoms, energy=..., forces=...)"
+                )
             moving = moving_atoms(atoms, frozen)
+            if not np.isfinite(atoms.positions[moving]).all():
+                raise ValueError(f"positions must be finite; NaN or infinity in frame {number}")
             force = np.asarray(results["forces"], np.float64)[moving] if "forces" in results else None
             if force is None and forces:
                 raise ValueError(f"frame {number} has no forces; leave it out, or read energies alone: forces=False")
@@ -213,6 +229,26 @@ class Configurations:
         counts = ", ".join(f"{len(g.energy)} of {str(g.system)[7:-1]}" for g in self.groups[:4])
         more = f", and {len(self.groups) - 4} other systems" if len(self.groups) > 4 else ""
         return f"Configurations({counts}{more}; energies{' and forces' if self.has_forces else ''})"
+
+
+def _computed_for(atoms: Any) -> bool:
+    """Whether the results of a frame's calculator are its own, but for a translation and lattice vectors."""
+    was = getattr(atoms.calc, "atoms", None)
+    if was is None:  # the calculator does not say
+        return True
+    if not np.array_equal(was.numbers, atoms.numbers):
+        return False
+    if was.pbc.any() and atoms.pbc.any() and not np.allclose(was.cell.array, atoms.cell.array, atol=1e-6):
+        return False
+    moved = atoms.positions - was.positions
+    if not moved.any() or not np.isfinite(moved).all():
+        return True
+    moved -= moved[0]
+    if atoms.pbc.any():
+        from ase.geometry import find_mic
+
+        moved = find_mic(moved, atoms.cell, atoms.pbc)[0]
+    return bool(np.abs(moved).max() < 1e-6)
 
 
 def _group(system: System, positions: Any, energy: Any, forces: Any, places: Rows | None = None) -> Group:

@@ -46,6 +46,7 @@ class Described:
         self, potential: Potential, configurations: Configurations, jacobian: bool = True, dtype: str = "float32"
     ) -> None:
         self.configurations = configurations
+        self.descriptors = dict(potential.descriptors)
         self.features = [
             _described(potential, group.system, group.positions, jacobian, dtype) for group in configurations.groups
         ]
@@ -59,6 +60,7 @@ class Described:
         rows = np.arange(len(self))[chosen]
         made = Described.__new__(Described)
         made.configurations, made.features = self.configurations[rows], []
+        made.descriptors = self.descriptors
         for group, features in zip(self.configurations.groups, self.features):
             place = np.full(len(self), -1)
             place[group.places] = np.arange(len(group.places))

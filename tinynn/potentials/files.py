@@ -34,9 +34,12 @@ def load(path: str | os.PathLike[str], wanted: type) -> Any:
             f"its keys are {list(document)[:6]}" if isinstance(document, dict) else f"it is a {type(document).__name__}"
         )
         raise CheckpointError(f"{name!r} holds no potential: {kind}. Its arrays can be read by tinynn.load({name!r})")
-    if document["version"] > VERSION:
+    version = document.get("version")
+    if not isinstance(version, int):
+        raise CheckpointError(f"{name!r} is not complete, or was changed: its version of the format is {version!r}")
+    if version > VERSION:
         raise CheckpointError(
-            f"{name!r} was written by tinynn {document['library']} in version {document['version']} of the format; "
+            f"{name!r} was written by tinynn {document.get('library')} in version {version} of the format; "
             f"this tinynn ({tinynn.__version__}) reads versions up to {VERSION}: take a newer one"
         )
     try:

@@ -24,7 +24,7 @@ class Layout:
         The atoms that move, in the potential's order. Without it they are found: if all configurations of the
         training were without atoms that stand still, all move. Else those stand still that are of an element that
         has no network, and, where an element was seen both moving and standing still, those that `FixAtoms` holds.
-        If none is left that stands still, they are those of the training.
+        If none is left that stands still, they are those of the training, unless the training had these atoms alone.
 
     Attributes
     ----------
@@ -80,19 +80,29 @@ class Layout:
 
     def _system(self, potential: Any) -> System:
         numbers = self.numbers[self.moving].tolist()
-        if not len(self.still):
-            for system in potential.systems:
-                if system.frozen_numbers and list(system.numbers) == numbers:
-                    return self._of_training(system)
         cell = self.cell if self.pbc.any() else None
-        return System(numbers, cell, self.pbc, self.numbers[self.still].tolist(), self.still_at)
+        given = System(numbers, cell, self.pbc, self.numbers[self.still].tolist(), self.still_at)
+        alike = [system for system in potential.systems if list(system.numbers) == numbers]
+        if len(self.still) or given in alike or not any(system.frozen_numbers for system in alike):
+            return given
+        return self._of_training(given, alike)
 
-    def _of_training(self, system: System) -> System:
+    def _of_training(self, given: System, alike: Sequence[System]) -> System:
         """Return the system of the training, with its atoms that stand still, if the cell is not another."""
-        none_given = not self.pbc.any() and not self.cell.any()
-        if not none_given and (system.cell is None or not np.allclose(self.cell, system.cell, atol=1e-6)):
+        slabs = [system for system in alike if system.frozen_numbers]
+        alone = len(slabs) < len(alike)  # in training these atoms were without any that stand still, too
+        if self.pbc.any() or self.cell.any():
+            fit = [s for s in slabs if s.cell is not None and np.allclose(self.cell, s.cell, atol=1e-6)]
+        else:
+            fit = [] if alone else slabs
+        if len(fit) > 1:
             raise ValueError(
-                f"the atoms that stand still in {system} are added where they were in training, but the cell is\n"
-                f"{self.cell}\nrather than\n{system.cell}; give the atoms that stand still as well, or no cell"
+                f"in training there were {len(fit)} systems like {fit[0]} that differ in the atoms that stand "
+                "still or in the cell; give the atoms that stand still as well"
             )
-        return system
+        if not fit and not alone:
+            raise ValueError(
+                f"the atoms that stand still in {slabs[0]} are added where they were in training, but the cell is\n"
+                f"{self.cell}\nrather than\n{slabs[0].cell}; give the atoms that stand still as well, or no cell"
+            )
+        return fit[0] if fit else given

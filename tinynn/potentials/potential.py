@@ -151,7 +151,7 @@ class Potential(nn.Module):
             return total
         slopes = tinynn.grad(total.sum(), inputs, create_graph=self.training)
         forces = []
-        for slope, J in zip(slopes, jacobian.values()):
+        for slope, J in zip(slopes, [jacobian[part] for part in values]):
             n, centers, features, atoms, _ = J.shape
             along = slope.reshape((n, 1, centers * features)) @ J.reshape((n, centers * features, atoms * 3))
             forces.append(along.reshape((n, atoms, 3)))

@@ -237,7 +237,7 @@ def _symbols_in(text: str) -> list[str]:
 
 
 def _finite(name: str, values: ArrayLike) -> Array:
-    array = np.array(values, np.float64)
+    array = np.array(values, np.float64) + 0.0  # systems are compared by their bytes, and -0.0 is 0.0
     if not np.isfinite(array).all():
         raise ValueError(f"System: {name} must be finite; NaN or infinity was found")
     array.flags.writeable = False

@@ -113,7 +113,9 @@ def fit(
         raise ValueError("fit: keep_scaling=True, but the potential has no scales yet; it was never fitted")
     train_set, validation_set = sets_of(potential, data, energy, forces, system, validation, loss, seed, dtype)
     groups = [(g.system, f.values, g.energy) for g, f in zip(train_set.configurations.groups, train_set.features)]
-    if not keep_scaling:
+    if keep_scaling:
+        potential.systems = tuple(dict.fromkeys([*potential.systems, *(system for system, _, _ in groups)]))
+    else:
         potential.fit_scaling(groups)
     train_table, validation_table = (
         table_of(potential, one, dtype, loss.force_weight > 0.0, loss.per_atom) for one in (train_set, validation_set)

@@ -35,7 +35,7 @@ def sets_of(
 ) -> tuple[Described, Described]:  # fmt: skip
     """Describe the training and the validation set; whatever is wrong with them shows here."""
     whole = _configurations("data", data, energy, forces, system)
-    fraction = isinstance(validation, (float, int)) and not isinstance(validation, bool)
+    fraction = isinstance(validation, (float, int, np.floating)) and not isinstance(validation, bool)
     if fraction:
         if not 0.0 < validation < 1.0:
             raise ValueError(f"fit: validation is a fraction between 0 and 1, a set, or None; got {validation!r}")
@@ -100,3 +100,12 @@ def check_described(potential: Potential, name: str, described: Described) -> No
             raise ValueError(
                 f"fit: {name} was described by another potential: it has features {found}, this one sees {wanted}"
             )
+        for part in wanted:
+            own, other = potential.descriptors[part], described.descriptors[part]
+            equality: Any = type(own).__eq__
+            comparable = type(own) is not type(other) or equality is not object.__eq__
+            if own is not other and comparable and own != other:
+                raise ValueError(
+                    f"fit: {name} was described by another potential: its descriptor for {part} has other functions or "
+                    f"other parameters ({other!r}; this one: {own!r})"
+                )

@@ -22,9 +22,10 @@ class NeuralClassifier(ClassifierMixin, NeuralEstimator):
 
     Parameters
     ----------
-    network, activation, optimizer, lr, schedule, weight_decay, batch_size, max_epochs, early_stopping,
-    validation_fraction, patience, tol, scale_inputs, random_state, dtype, compile, threads, warm_start, verbose :
-        as in `NeuralRegressor`. The network's outputs are logits, one per class
+    network : as in `NeuralRegressor`; its outputs are logits, one per class
+    activation, optimizer, lr, schedule, weight_decay, batch_size, max_epochs : as in `NeuralRegressor`
+    early_stopping, validation_fraction, patience, tol, scale_inputs, random_state : as in `NeuralRegressor`
+    dtype, compile, threads, warm_start, verbose : as in `NeuralRegressor`
     loss : "cross_entropy", or a function of (logits, numbers of classes)
     class_weight : None, "balanced" (rare classes count as much as frequent ones), or a dict from label to weight
 
@@ -32,8 +33,8 @@ class NeuralClassifier(ClassifierMixin, NeuralEstimator):
     ----------
     classes_ : the labels, sorted
     validation_scores_ : accuracy on the validation set after each epoch
-    network_, loss_curve_, validation_loss_curve_, best_epoch_, best_loss_, n_iter_, input_scaling_,
-    n_features_in_ : as in `NeuralRegressor`
+    network_, loss_curve_, validation_loss_curve_, best_epoch_, best_loss_ : as in `NeuralRegressor`
+    n_iter_, input_scaling_, n_features_in_ : as in `NeuralRegressor`
 
     Examples
     --------
