@@ -73,9 +73,16 @@ ROWS: dict[int, tuple[str, str, tuple[str, ...]]] = {
     45: ("E", "gas–surface dynamics: trajectories and sticking", ("o2_pd100_dynamics",)),
     46: ("E", "digits with every layer visible", ("digits",)),
     47: ("E", "a dream of a digit", ("dream", "digits")),
-    48: ("E", "training: solvers, momentum, step size, epochs", ("optimizers",)),
+    48: ("E", "training: solvers, momentum, step size, epochs", ("optimizers", "derivatives")),
 }
 CITED = {38: "A citation only: B. Deng et al., Nat. Mach. Intell. 5, 1031 (2023). Too large for this library."}
+
+# Rows that ask for no number.
+NOTES = {
+    16: "The examples follow it: Adam, two or three hidden layers, batches of about 32, rates from sweeps by factors.",
+    42: "`plot_network` draws the architecture with its numbers; the functions have a picture of their own.",
+    48: "The rows 5, 11 and 28 in other words.",
+}
 
 
 def records() -> dict[str, dict[str, Any]]:
@@ -130,7 +137,7 @@ def syllabus(found: dict[str, dict[str, Any]]) -> str:
         scripts = scripts_of(row, found)
         parts.append(f"## {row}. {title}\n")
         links = ", ".join(f"[`examples/{name}.py`](gallery.md#{name.replace('_', '-')})" for name in scripts)
-        parts.append(f"Course {course}. " + (links or CITED[row]) + "\n")
+        parts.append(" ".join([f"Course {course}.", links or CITED[row], NOTES.get(row, "")]).rstrip() + "\n")
         numbers = [n for name in scripts if name in found for n in found[name]["numbers"] if n["row"] == row]
         if numbers:
             lines = [f"| {n['what'].replace('|', chr(92) + '|')} | {_asked(n)} | {_value(n)} |" for n in numbers]
