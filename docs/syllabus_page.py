@@ -68,7 +68,7 @@ ROWS: dict[int, tuple[str, str, tuple[str, ...]]] = {
     40: ("E", "the same in matrix form", ("forward_propagation",)),
     41: ("E", "a network as a graph: connectivity matrix", ("forward_propagation",)),
     42: ("E", "drawing an architecture; activation functions", ("forward_propagation", "activations")),
-    43: ("E", "hands-on: train a simple network", ("lennard_jones", "universal_approximation")),
+    43: ("E", "hands-on: train a simple network", ("training_blueprint", "lennard_jones")),
     44: ("E", "O2 on Pd(100): the potential-energy surface", ("pes_o2_pd100",)),
     45: ("E", "gas–surface dynamics: trajectories and sticking", ("o2_pd100_dynamics",)),
     46: ("E", "digits with every layer visible", ("digits",)),
@@ -137,7 +137,9 @@ def syllabus(found: dict[str, dict[str, Any]]) -> str:
         scripts = scripts_of(row, found)
         parts.append(f"## {row}. {title}\n")
         links = ", ".join(f"[`examples/{name}.py`](gallery.md#{name.replace('_', '-')})" for name in scripts)
-        parts.append(" ".join([f"Course {course}.", links or CITED[row], NOTES.get(row, "")]).rstrip() + "\n")
+        parts.append(
+            " ".join([f"Course {course}.", (f"{links}." if links else CITED[row]), NOTES.get(row, "")]).rstrip() + "\n"
+        )
         numbers = [n for name in scripts if name in found for n in found[name]["numbers"] if n["row"] == row]
         if numbers:
             lines = [f"| {n['what'].replace('|', chr(92) + '|')} | {_asked(n)} | {_value(n)} |" for n in numbers]
