@@ -190,3 +190,15 @@ class TestFiles:
         build = pytest.importorskip("ase.build")
         with pytest.raises(TypeError, match="a list of frames, not one"):
             Configurations.from_atoms(build.molecule("H2O"))
+
+
+def test_arrays_that_are_changed_afterwards_change_no_data() -> None:
+    x, e, f = np.ones((3, 2, 3)) * np.arange(2)[:, None], np.zeros(3), np.zeros((3, 2, 3))
+    data = Configurations(System("OO"), x, e, f)
+    for array in (x, e, f):
+        array += 7.0
+    (group,) = data.groups
+    assert group.positions.max() == 1.0
+    assert group.energy.max() == 0.0
+    assert group.forces is not None
+    assert group.forces.max() == 0.0

@@ -252,12 +252,12 @@ def _computed_for(atoms: Any) -> bool:
 
 
 def _group(system: System, positions: Any, energy: Any, forces: Any, places: Rows | None = None) -> Group:
-    """Check the configurations of a system."""
-    x = system.check(positions)
-    e = np.asarray(energy, np.float64)
+    """Check the configurations of a system, and copy them: the caller may go on to use the arrays."""
+    x = np.array(system.check(positions))
+    e = np.array(energy, np.float64)
     if e.shape != (len(x),):
         raise ValueError(f"energy must have shape ({len(x)},), one for each of the positions; got {e.shape}")
-    f = None if forces is None else np.asarray(forces, np.float64)
+    f = None if forces is None else np.array(forces, np.float64)
     if f is not None and f.shape != x.shape:
         raise ValueError(f"forces must have the shape of the positions, {x.shape}; got {f.shape}")
     if not len(x):
