@@ -182,6 +182,18 @@ def test_settings_of_optimizers_are_counted_dicts() -> None:
     assert tn.changes.changes.count > before[0]
 
 
+def compiled_step(model, optimizer):
+    @tn.compile
+    def step(x, y):
+        optimizer.zero_grad()
+        loss = nn.functional.mse_loss(model(x), y)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    return step
+
+
 def test_what_rounding_excuses() -> None:
     """A sample on the other side of a kink may do so too after a nudge; a loop that forgets its end is wrong."""
     rng = np.random.default_rng(0)
@@ -236,14 +248,7 @@ def test_a_wrong_program_is_found_in_spite_of_the_noise(dtype, monkeypatch) -> N
 
     monkeypatch.setattr(specialise, "machine_for", wrong_machine)
 
-    @tn.compile
-    def step(x, y):
-        optimizer.zero_grad()
-        loss = nn.functional.mse_loss(model(x), y)
-        loss.backward()
-        optimizer.step()
-        return loss
-
+    step = compiled_step(model, optimizer)
     rng = np.random.default_rng(1)
     x, y = (tn.tensor(rng.normal(size=(32, n)).astype(dtype)) for n in (100, 1))
     step(x, y)
@@ -257,14 +262,7 @@ def test_a_deep_network_of_kinks_is_compiled() -> None:
     model = nn.Sequential(*parts, nn.Linear(64, 1)).to("float32")
     optimizer = optim.Adam(model.parameters(), lr=1e-4)
 
-    @tn.compile
-    def step(x, y):
-        optimizer.zero_grad()
-        loss = nn.functional.mse_loss(model(x), y)
-        loss.backward()
-        optimizer.step()
-        return loss
-
+    step = compiled_step(model, optimizer)
     rng = np.random.default_rng(1)
     x, y = (tn.tensor(rng.normal(size=(128, n)).astype(np.float32)) for n in (64, 1))
     losses = [step(x, y).item() for _ in range(6)]

@@ -162,3 +162,32 @@ def test_statistics_load_into_a_scaler_that_was_never_fitted():
     with pytest.raises(ValueError, match=r"1\.weight"):
         other.load_state_dict(fitted.state_dict())
     assert other[0].mean is None
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_weight_counts_as_so_many_samples(dtype):
+    x = np.random.default_rng(0).normal(3.0, 2.0, (7, 4)).astype(dtype)
+    x[:, 3] = 5.0
+    weight = np.array([1, 0, 2, 3, 1, 0, 4])
+    weighted, repeated = StandardScaler().fit(x, weight), StandardScaler().fit(np.repeat(x, weight, axis=0))
+    for name in ("mean", "scale"):
+        a, b = getattr(weighted, name).numpy(), getattr(repeated, name).numpy()
+        assert a.dtype == dtype
+        np.testing.assert_allclose(a, b, rtol=1e-6 if dtype == "float32" else 1e-13)
+    assert weighted.scale.numpy()[3] == 1.0
+
+
+def test_one_deviation_for_all_features():
+    x = np.random.default_rng(1).normal(size=(50, 6)) * np.arange(6)
+    scaler = StandardScaler().fit(x, common=True)
+    np.testing.assert_allclose(scaler.scale.numpy(), np.sqrt(x.var(axis=0).mean()), rtol=1e-13)
+    np.testing.assert_allclose(scaler.mean.numpy(), x.mean(axis=0), rtol=1e-12, atol=1e-15)
+    assert (StandardScaler().fit(np.ones((3, 2)), common=True).scale.numpy() == 1.0).all()
+
+
+@pytest.mark.parametrize("weight", [[1.0, 2.0], [1.0, -1.0, 1.0], [0.0, 0.0, 0.0], [1.0, np.nan, 1.0]])
+def test_weights_that_do_not_fit_are_refused(weight):
+    scaler = StandardScaler(2)
+    with pytest.raises(ValueError, match="sample_weight must hold 3 numbers"):
+        scaler.fit(np.arange(6.0).reshape(3, 2), weight)
+    assert scaler.scale.tolist() == [1.0, 1.0]

@@ -197,4 +197,4 @@ def test_wrong_arguments() -> None:
     with pytest.raises(ValueError, match="tolerance"):
         overfit_batch(network(), nn.MSELoss(), x, y, tolerance=2.0)
     with pytest.raises(TypeError, match="a function that makes one"):
-        overfit_batch(network(), nn.MSELoss(), x, y, optimizer=lambda p: 0.1)  # type: ignore[arg-type, return-value]
+        overfit_batch(network(), nn.MSELoss(), x, y, optimizer=lambda p: 0.1)

@@ -164,9 +164,6 @@ class Specialisation:
             raise
         self.program = program
         self.stage += 1
-        if second:
-            del before
-            return_freed_memory()
         return result
 
     def _recorded(self, function: Callable[..., Any], arguments: Arguments) -> tuple[Program, Any]:
@@ -296,7 +293,8 @@ class Specialisation:
             if any(x is not y for x, y in zip(arrays, moved_to, strict=True)):
                 changes.count += 1  # other programs must look where they are now
             self._arrays = arrays = moved_to
-            return_freed_memory()
+            if self.fast is None:  # the first run: what recording and comparing took is not asked for again
+                return_freed_memory()
         else:
             self.machine.refresh()
         changes.runner = self

@@ -62,13 +62,18 @@ class StandardScaler(Module):
             self.register_buffer("mean", Tensor(np.zeros(num_features)))
             self.register_buffer("scale", Tensor(np.ones(num_features)))
 
-    def fit(self, x: Any) -> StandardScaler:
+    def fit(self, x: Any, sample_weight: Any = None, *, common: bool = False) -> StandardScaler:
         """Compute mean and scale from data, which should be the training part only.
 
         Parameters
         ----------
         x : array_like or Tensor, shape (n, ...)
             Floating-point data keep their dtype; integers count as float64.
+        sample_weight : array_like, shape (n,), optional
+            A sample of weight 2 counts as two.
+        common : bool
+            One deviation for all features, that of all values from their features' means. For curves and images:
+            each pixel's own deviation would blow up pixels with nothing but noise.
 
         Returns
         -------
@@ -77,7 +82,7 @@ class StandardScaler(Module):
         Raises
         ------
         ValueError
-            No samples, or NaN or infinite values; nothing is changed then.
+            No samples, NaN or infinite values, or weights that do not fit; nothing is changed then.
         TypeError
             Data that are not real numbers.
         """
@@ -96,13 +101,25 @@ class StandardScaler(Module):
                 f"StandardScaler.fit: x has {bad.sum()} values that are NaN or infinite, the first at index "
                 f"{first}; remove these samples (numpy.isfinite) before fitting"
             )
+        if sample_weight is not None:
+            weight = np.asarray(sample_weight, np.float64)
+            if weight.shape != data.shape[:1] or not (np.isfinite(weight).all() and weight.min() >= 0 < weight.sum()):
+                raise ValueError(
+                    f"StandardScaler.fit: sample_weight must hold {len(data)} numbers, one for each sample, none of "
+                    f"them negative and not all 0; its shape is {weight.shape}"
+                )
         # The mean of the differences to one sample: so the mean of a constant is exactly that constant.
-        mean = wide[0] + (wide - wide[0]).mean(axis=0)
+        mean = wide[0] + np.average(wide - wide[0], axis=0, weights=sample_weight)
         spread = np.ptp(wide, axis=0)
         constant = spread <= 16 * np.finfo(dtype).eps * np.abs(wide).max(axis=0)
         # In units of the spread, squares neither overflow nor vanish.
         unit = np.where(constant, 1.0, spread)
-        scale = np.where(constant, 1.0, unit * np.sqrt(np.mean(((wide - mean) / unit) ** 2, axis=0)))
+        scale = np.where(
+            constant, 1.0, unit * np.sqrt(np.average(((wide - mean) / unit) ** 2, axis=0, weights=sample_weight))
+        )
+        if common:
+            over_all = np.sqrt(np.mean(np.where(constant, 0.0, scale) ** 2))
+            scale = np.broadcast_to(over_all if over_all > 0.0 else 1.0, scale.shape)
         self.mean = Tensor(np.asarray(mean, dtype))
         self.scale = Tensor(np.asarray(scale, dtype))
         return self

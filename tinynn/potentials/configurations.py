@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tinynn.data.split import random_split
+from tinynn.potentials.checks import require_finite
 from tinynn.potentials.system import System, moving_atoms
 
 Array = NDArray[np.float64]
@@ -263,13 +264,9 @@ def _group(system: System, positions: Any, energy: Any, forces: Any, places: Row
     if not len(x):
         raise ValueError(EMPTY)
     places = np.arange(len(x)) if places is None else places
-    for name, values in (("energy", e), ("forces", f)):
-        bad = np.zeros(0, bool) if values is None else ~np.isfinite(values).reshape(len(x), -1).all(axis=1)
-        if bad.any():
-            raise ValueError(
-                f"{name} must be finite; NaN or infinity in {bad.sum()} of {len(x)} configurations, the first "
-                f"is number {places[bad.argmax()]}"
-            )
+    require_finite("energy", e, places)
+    if f is not None:
+        require_finite("forces", f, places)
     return Group(system, x, e, f, places)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinynn.potentials import reference
+from tinynn.potentials.checks import require_finite
 from tinynn.potentials.elements import SYMBOLS, atomic_number
 from tinynn.potentials.functions import Species
 from tinynn.potentials.neighbors import TOO_CLOSE, Images, images, neighbors
@@ -113,12 +114,7 @@ def checked_positions(positions: Any, atoms: int | None) -> Array:
     if 0 in x.shape:
         missing = "configurations" if x.shape[0] == 0 else "atoms"
         raise ValueError(f"positions of shape {x.shape} hold no {missing}")
-    bad = ~np.isfinite(x).all(axis=(1, 2))
-    if bad.any():
-        raise ValueError(
-            f"positions must be finite; NaN or infinity in {bad.sum()} of {len(x)} configurations, the first is number "
-            f"{int(bad.argmax())}"
-        )
+    require_finite("positions", x)
     return x
 
 

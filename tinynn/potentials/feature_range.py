@@ -44,9 +44,9 @@ class FeatureRange(StandardScaler):
         self.register_buffer("lowest", Tensor(np.full(features, -np.inf)))
         self.register_buffer("highest", Tensor(np.full(features, np.inf)))
 
-    def fit(self, x: Any) -> FeatureRange:
-        """Take mean, standard deviation and range from data (n, features)."""
-        super().fit(x)
+    def fit(self, x: Any, sample_weight: Any = None, *, common: bool = False) -> FeatureRange:
+        """Take mean, standard deviation and range from data (n, features), as `StandardScaler.fit`."""
+        super().fit(x, sample_weight, common=common)
         assert self.scale is not None
         scale = self.scale.numpy()
         varied = np.ptp(x, axis=0) > 0.0

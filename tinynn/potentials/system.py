@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from tinynn.potentials.checks import require_finite
 from tinynn.potentials.elements import SYMBOLS, atomic_number
 
 Array = NDArray[np.float64]
@@ -158,12 +159,7 @@ class System:
                 f"positions of {self} must have shape (n, {len(self)}, 3), a row for each atom that moves; "
                 f"got {x.shape}{one}"
             )
-        bad = ~np.isfinite(x).all(axis=(1, 2))
-        if bad.any():
-            raise ValueError(
-                f"positions must be finite; NaN or infinity in {bad.sum()} of {len(x)} configurations, the first "
-                f"is number {int(bad.argmax())}"
-            )
+        require_finite("positions", x)
         return x
 
     def __len__(self) -> int:

@@ -14,10 +14,11 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from tinynn import optim
+from tinynn.data import StandardScaler
 from tinynn.nn.module import Module
 from tinynn.random import Generator
 from tinynn.sklearn import building, training
-from tinynn.sklearn.scaling import Scaling, limited_threads
+from tinynn.sklearn.threads import limited_threads
 
 Array = NDArray[Any]
 AUTO_BATCH = 32
@@ -155,12 +156,12 @@ class NeuralEstimator(BaseEstimator):
     def _build(self, x: Array, targets: Array, weights: Array | None) -> None:
         """Statistics of the inputs and a new network, checked on the first sample."""
         if self.scale_inputs is False:
-            self.input_scaling_ = Scaling.none(x)
+            self.input_scaling_ = StandardScaler(x.shape[1:]).to(x.dtype.name)
         else:
-            self.input_scaling_ = Scaling.of(x, weights, common=self.scale_inputs == "common")
+            self.input_scaling_ = StandardScaler().fit(x, weights, common=self.scale_inputs == "common")
         n_outputs = self._n_outputs(targets)
         self.network_ = building.build_network(self.network, self.activation, x.shape[1], n_outputs, self._dtype.name)
-        self._check_outputs(n_outputs, training.evaluate(self.network_.eval(), self.input_scaling_.apply(x[:1])))
+        self._check_outputs(n_outputs, training.evaluate(self.network_.eval(), self.input_scaling_.transform(x[:1])))
 
     def _new_trainer(self, n: int, seed: int, compiled: bool | None = None) -> training.Trainer:
         optimizer = building.build_optimizer(self.optimizer, self.network_, self.lr, self.weight_decay)
@@ -182,14 +183,14 @@ class NeuralEstimator(BaseEstimator):
         finish: bool = False,
     ) -> Self:  # fmt: skip
         """Run the training loop, and keep what it found."""
-        arrays = [self.input_scaling_.apply(x), self._scaled_targets(targets)]
+        arrays = [self.input_scaling_.transform(x), self._scaled_targets(targets)]
         if weights is not None:
             arrays.append(weights / weights.mean(dtype=np.float64).astype(weights.dtype))
         validation = None
         if held_out is not None:
             x_val, y_val = held_out
             y_val = self._scaled_targets(y_val)
-            validation = training.Validation(self.input_scaling_.apply(x_val), y_val, self._score_of(y_val))
+            validation = training.Validation(self.input_scaling_.transform(x_val), y_val, self._score_of(y_val))
         schedule = building.build_schedule(self.schedule, trainer.optimizer, epochs) if epochs > 1 else None
         if trainer.compiled:
             import numba  # noqa: F401  its threads are limited, too
@@ -278,7 +279,7 @@ class NeuralEstimator(BaseEstimator):
         """Outputs of the network."""
         check_is_fitted(self, "network_")
         x = validate_data(self, X, dtype=self._dtype, reset=False, allow_nd=True)
-        return training.evaluate(self.network_, self.input_scaling_.apply(x))
+        return training.evaluate(self.network_, self.input_scaling_.transform(x))
 
     # ------------------------------------------------------------------------------------------- pickling
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from sklearn.base import MultiOutputMixin, RegressorMixin
 
+from tinynn.data import StandardScaler
 from tinynn.sklearn.base import Array, NeuralEstimator
 from tinynn.sklearn.building import build_loss
-from tinynn.sklearn.scaling import Scaling
 
 
 class NeuralRegressor(MultiOutputMixin, RegressorMixin, NeuralEstimator):
@@ -118,7 +118,8 @@ class NeuralRegressor(MultiOutputMixin, RegressorMixin, NeuralEstimator):
 
     def predict(self, X: Any) -> Array:
         """Predicted targets, of the shape that ``y`` had: (n_samples,) or (n_samples, n_outputs)."""
-        values = self.target_scaling_.undo(self._raw(X)) if hasattr(self, "target_scaling_") else self._raw(X)
+        raw = self._raw(X)
+        values = self.target_scaling_.inverse_transform(raw)
         return values[:, 0] if self._one_dimensional else values
 
     def _targets(self, y: Any, first: bool) -> Array:
@@ -126,10 +127,9 @@ class NeuralRegressor(MultiOutputMixin, RegressorMixin, NeuralEstimator):
         if first:
             self._one_dimensional = values.ndim == 1
         values = values.reshape(len(values), -1)
-        if not first and values.shape[1] != len(self.target_scaling_.mean):
+        if not first and values.shape[1] != self._n_targets:
             raise ValueError(
-                f"y has {values.shape[1]} outputs per sample, and the network was made for "
-                f"{len(self.target_scaling_.mean)}"
+                f"y has {values.shape[1]} outputs per sample, and the network was made for {self._n_targets}"
             )
         return values
 
@@ -137,11 +137,13 @@ class NeuralRegressor(MultiOutputMixin, RegressorMixin, NeuralEstimator):
         return targets.shape[1]
 
     def _build(self, x: Array, targets: Array, weights: Array | None) -> None:
-        self.target_scaling_ = Scaling.of(targets, weights) if self.scale_targets else Scaling.none(targets)
+        scaling = StandardScaler(targets.shape[1:]).to(targets.dtype.name)
+        self._n_targets = targets.shape[1]
+        self.target_scaling_ = scaling.fit(targets, weights) if self.scale_targets else scaling
         super()._build(x, targets, weights)
 
     def _scaled_targets(self, targets: Array) -> Array:
-        return self.target_scaling_.apply(targets)
+        return self.target_scaling_.transform(targets)
 
     def _score_of(self, targets: Array) -> Callable[[Array], float]:
         """r2, the mean over the outputs; 0 for an output that is constant."""
