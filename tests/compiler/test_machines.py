@@ -10,7 +10,6 @@ import pytest
 
 import tinynn as tn
 from tinynn import nn
-from tinynn.compiler import numba_machine
 from tinynn.compiler.homes import is_home, move_home, side_by_side
 from tinynn.compiler.interpret import Interpreter
 from tinynn.compiler.machine import Machine
@@ -361,34 +360,6 @@ def test_learning_rates_and_step_numbers(kind: type[Machine]) -> None:
     steps = [state["step"] for state in setup.optimizer.state_dict()["state"].values()]
     assert steps == [156] * 4
     same(setup, other)
-
-
-# -------------------------------------------------------------------------------------------------- threads
-
-
-@pytest.mark.parametrize("n", [70_000, 65_536, 3_001])
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
-def test_threads_share_large_loops(monkeypatch: pytest.MonkeyPatch, n: int, dtype: str) -> None:
-    monkeypatch.setattr(numba_machine, "_LONG", 1.0)
-    monkeypatch.setattr(numba_machine, "_threads", lambda: 3)
-    s = tn.Tensor(np.ones(n, dtype))
-
-    def f(x: Any, y: Any) -> Any:
-        s.assign_(s * 0.9 + x)
-        return tn.tanh(x) * y + 1.0
-
-    x = rng.standard_normal(n).astype(dtype)
-    y = np.asarray(2.0, dtype)[()]
-    machine = NumbaMachine(record(f, tn.Tensor(x), tn.Tensor(y)))
-    assert any("_shared" in getattr(stretch, "__qualname__", "") for stretch in machine._stretches)
-    wanted = np.asarray(np.ones(n) * 0.9 + x, dtype)
-    for _ in range(3):
-        x = rng.standard_normal(n).astype(dtype)
-        got = machine.run([x, y])
-        wanted = wanted * np.asarray(0.9, dtype) + x
-        rtol, atol = (1e-10, 1e-12) if dtype == "float64" else (1e-4, 1e-4)
-        np.testing.assert_allclose(got.array, np.tanh(x) * y + 1.0, rtol, atol)
-        np.testing.assert_allclose(s.array, wanted, rtol, atol)
 
 
 def test_neighbouring_axes_are_joined() -> None:

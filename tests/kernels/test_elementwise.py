@@ -13,7 +13,7 @@ import warnings
 import numpy as np
 import pytest
 
-from tinynn.kernels import disk_cache, elementwise
+from tinynn.kernels import disk_cache, elementwise, threads
 from tinynn.kernels.elementwise import compile_elementwise
 from tinynn.kernels.symbols import symbolic
 
@@ -151,8 +151,7 @@ def test_threads_give_the_same_bits(monkeypatch):
         used.add(threading.get_ident())
         run(*arguments)
 
-    monkeypatch.setattr(elementwise, "_threads", lambda: 3)
-    monkeypatch.setattr(elementwise, "_LEAST_WORK_PER_THREAD", 1000.0)
+    monkeypatch.setattr(threads, "threads_for", lambda nanoseconds: 3)
     monkeypatch.setattr(kernel, "_worth_threads", 1000)
     monkeypatch.setattr(kernel, "_run", watched)
     kernel(parallel, x, y)
@@ -163,7 +162,7 @@ def test_threads_give_the_same_bits(monkeypatch):
 
 
 def test_small_work_stays_on_one_thread(monkeypatch):
-    monkeypatch.setattr(elementwise, "pool", lambda threads: pytest.fail("no threads for small work"))
+    monkeypatch.setattr(threads, "run_together", lambda calls: pytest.fail("no threads for small work"))
     kernel = compile_elementwise("small", lambda x: x + 1.0, ["x"])
     kernel(np.empty(10_000), np.empty(10_000))
     kernel(np.empty((100, 100)), np.empty((100, 100)))

@@ -176,9 +176,9 @@ def test_writing_past_the_caches_changes_nothing(monkeypatch, dtype, shift):
     assert streamed == 4 * [False]
     monkeypatch.setattr(memory, "_STREAM", 0)
     monkeypatch.setattr(normalization, "_LARGE", 0)
-    for sharing in (False, True):
+    for number in (1, 3):
         streamed.clear()
-        monkeypatch.setattr(threads, "worth_threads", lambda nanoseconds, sharing=sharing: sharing)
+        monkeypatch.setattr(threads, "threads_for", lambda nanoseconds, number=number: number)
         for a, b in zip(ordinary, everything(), strict=True):
             np.testing.assert_array_equal(a, b)
         assert streamed == 4 * [True]
@@ -220,7 +220,7 @@ def test_threads_do_not_change_the_result(monkeypatch, dtype):
         return results
 
     serial = everything()
-    monkeypatch.setattr(threads, "worth_threads", lambda nanoseconds: True)
+    monkeypatch.setattr(threads, "threads_for", lambda nanoseconds: 3)
     for a, b in zip(serial, everything()):
         np.testing.assert_array_equal(a, b)
 

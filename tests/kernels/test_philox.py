@@ -58,7 +58,7 @@ def test_chunks_and_threads_do_not_change_the_stream(monkeypatch):
     n = 4 * 40_000 + 3
     words = philox.random_bits(n, 9, 2**40)
     assert (philox_numba.random_bits(n, 9, 2**40) == words).all()
-    monkeypatch.setattr(threads, "worth_threads", lambda nanoseconds: True)
+    monkeypatch.setattr(threads, "threads_for", lambda nanoseconds: 3)
     assert (philox_numba.random_bits(n, 9, 2**40) == words).all()
 
 

@@ -117,7 +117,7 @@ def test_threads_do_not_change_the_result(monkeypatch, dtype):
         return results
 
     serial = everything()
-    monkeypatch.setattr(threads, "worth_threads", lambda nanoseconds: True)
+    monkeypatch.setattr(threads, "threads_for", lambda nanoseconds: 3)
     for a, b in zip(serial, everything()):
         np.testing.assert_array_equal(a, b)
 

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from tinynn.compiler.numba_machine import NumbaMachine
 
 _PER_WORD = 16  # a random word costs as much as so many operations
-_PAGE = 1024  # blocks of four bools in a page
 
 
 class NativeRow:
@@ -26,10 +25,7 @@ class NativeRow:
     Attributes
     ----------
     kernel : `SourceKernel`
-    cost : operations, roughly, as far as threads can share them
     """
-
-    cost = 0.0
 
     def __init__(self, row: Call, name: str) -> None:
         self.row = row
@@ -38,10 +34,6 @@ class NativeRow:
     def words(self, machine: NumbaMachine) -> list[int]:
         """The words of the table."""
         raise NotImplementedError
-
-    def parts(self, machine: NumbaMachine, count: int) -> list[list[int]]:
-        """The row cut into rows for several threads."""
-        return [self.words(machine)]
 
 
 def native_row(row: Call, machine: NumbaMachine) -> NativeRow | None:
@@ -61,19 +53,17 @@ class _Mask(NativeRow):
         super().__init__(row, "keep_mask")
         op: Any = row.work.op if row.work is not None else None
         self.limit = math.floor(op.p * 2.0**32)
-        self.blocks = -(-row.outputs[0].size // 4)
-        self.cost = 4.0 * self.blocks * _PER_WORD
+        self.elements = row.outputs[0].size
+        self.cost = float(self.elements * _PER_WORD)
 
     def words(self, machine: NumbaMachine) -> list[int]:
-        return self._part(machine, 0, self.blocks)
+        return self.part(machine, 0, self.elements)
 
-    def _part(self, machine: NumbaMachine, start: int, stop: int) -> list[int]:
+    def part(self, machine: NumbaMachine, start: int, stop: int) -> list[int]:
+        """The words for some elements, from a multiple of four on."""
         position, out = machine.address(self.row.inputs[0]), machine.address(self.row.outputs[0])
-        return [self.kernel.address, 7, stop - start, start, self.limit, position, out + 4 * start]
-
-    def parts(self, machine: NumbaMachine, count: int) -> list[list[int]]:
-        step = max(-(-self.blocks // count // _PAGE) * _PAGE, _PAGE)
-        return [self._part(machine, i, min(i + step, self.blocks)) for i in range(0, self.blocks, step)]
+        blocks = -(-(stop - start) // 4)
+        return [self.kernel.address, 7, blocks, start // 4, self.limit, position, out + start]
 
 
 def _picks(row: Call, op: Gather | Scatter, machine: NumbaMachine) -> NativeRow | None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from tinynn.compiler import sharing
 from tinynn.compiler.external import floats
 from tinynn.compiler.interpret import run_row
 from tinynn.compiler.machine import Array, Machine
@@ -22,14 +23,13 @@ from tinynn.compiler.program import Program
 from tinynn.compiler.rows import Call, Loop, Multiply, Row
 from tinynn.compiler.views import View, contiguous_strides
 from tinynn.kernels import driver
-from tinynn.kernels.elementwise import pool
 from tinynn.kernels.loops import Access, CompiledKernel, LoopSpec, compile_loop, joined_axes, row_words, supported
 from tinynn.kernels.memory import LINE, zero_bytes
 from tinynn.kernels.products import CompiledProduct, choose_product
 from tinynn.kernels.products import row_words as product_words
+from tinynn.kernels.threads import run_together
 
 _SHORT = 1e5  # operations in a step up to which the interpreter's lock is kept: giving it away costs as much
-_LONG = 2e7  # operations, and bytes, of a loop from which on threads share it
 _KINDS = {"bool": "bool", "int64": "int"}  # of operands that have another dtype than their loop
 
 
@@ -72,18 +72,19 @@ class NumbaMachine(Machine):
         self._places: dict[int, list[tuple[Array, int, int]]] = {}  # external buffer -> words that point into it
         self._operands: dict[int, list[tuple[list[Any], int, View]]] = {}  # and operands of calls that do
         stretch: list[Row] = []
-        for row in self.plan.rows:
-            if self._prepared_for(row) is None:
+        rows = [(row, self._prepared_for(row)) for row in self.plan.rows]
+        for shared, run in sharing.runs(rows, self):
+            if shared:
                 self._close(stretch)
-                self._stretches.append(self._caller(row))
-            elif self._worth_threads(row):
+                self._stretches.append(self._shared(run))
+            elif run[0][1] is None:
                 self._close(stretch)
-                self._stretches.append(self._shared(row))
+                self._stretches.append(self._caller(run[0][0]))
             else:
-                stretch.append(row)
+                stretch += [row for row, _ in run]
         self._close(stretch)
-        run = self._stretches[0] if len(self._stretches) == 1 else self._run_stretches
-        self._run_rows = run  # type: ignore[method-assign]
+        once = self._stretches[0] if len(self._stretches) == 1 else self._run_stretches
+        self._run_rows = once  # type: ignore[method-assign]
 
     def _close(self, rows: list[Row]) -> None:
         """End a stretch of rows that run one after the other without Python."""
@@ -134,30 +135,10 @@ class NumbaMachine(Machine):
         for arrays, k, view in self._operands.get(number, ()):
             arrays[k] = self.view(view)
 
-    # ---------------------------------------------------------------------------------------------- threads
-
-    def _worth_threads(self, row: Row) -> bool:
-        """Whether a loop is so long that the threads of the machine should share it."""
-        prepared = self._prepared_for(row)
-        if isinstance(prepared, NativeRow):
-            return prepared.cost > _LONG and _threads() > 1
-        if not isinstance(row, Loop) or row.flops + row.traffic(self.plan) < _LONG or _threads() < 2:
-            return False
-        return isinstance(prepared, _LoopRow) and prepared.spec.is_flat
-
-    def _shared(self, row: Row) -> Callable[[], None]:
-        prepared = self._prepared_for(row)
-        assert isinstance(prepared, (_LoopRow, NativeRow))
-        tables = [self._as_table([(row, words)]) for words in prepared.parts(self, _threads())]
-        first, *others = [driver.stepping(table, unlocked=True) for table in tables]
-
-        def run() -> None:
-            waiting = [pool(len(tables)).submit(other) for other in others]
-            first()
-            for future in waiting:
-                future.result()
-
-        return run
+    def _shared(self, rows: Sequence[tuple[Row, Any]]) -> Callable[[], None]:
+        """Rows that threads share."""
+        tables = [self._as_table(words) for words in sharing.cut(rows, self)]
+        return partial(run_together, [driver.stepping(table, unlocked=True) for table in tables])
 
     def _prepared_for(self, row: Row) -> Prepared | None:
         if id(row) not in self._prepared:
@@ -302,27 +283,26 @@ class _LoopRow:
         )
         if not supported(self.spec):
             raise NotImplementedError(f"no kernel for {self.spec}")
+        self.elements = self.sizes[0] if self.spec.is_flat else 0
+        self.cost = float(row.flops + row.traffic(machine.plan))
         if self.spec.is_flat:
-            self.sizes = [-(-self.sizes[0] // self.spec.lanes) * self.spec.lanes]
+            self.sizes = [self._whole(self.elements)]
         self.kernel: CompiledKernel = compile_loop(self.spec, row.title)
 
     def words(self, machine: NumbaMachine) -> list[int]:
         operands = [(machine.address(view), strides) for view, strides in zip(self.operands, self.strides, strict=True)]
         return row_words(self.spec, self.sizes, operands, self.kernel.address)
 
-    def parts(self, machine: NumbaMachine, count: int) -> list[list[int]]:
-        """A flat loop cut into rows for several threads, at whole pages."""
-        page = 4096 // machine.memory[self.row.outputs[0].base].itemsize
-        step = max(-(-self.sizes[0] // count // page) * page, page)
-        rows = []
-        for start in range(0, self.sizes[0], step):
-            operands = []
-            for view, strides in zip(self.operands, self.strides, strict=True):
-                moved = start * strides[0] * machine.memory[view.base].itemsize
-                operands.append((machine.address(view) + moved, strides))
-            size = min(step, self.sizes[0] - start)
-            rows.append(row_words(self.spec, [size], operands, self.kernel.address))
-        return rows
+    def part(self, machine: NumbaMachine, start: int, stop: int) -> list[int]:
+        """The words for some elements of a flat loop."""
+        operands = []
+        for view, strides in zip(self.operands, self.strides, strict=True):
+            moved = start * strides[0] * machine.memory[view.base].itemsize
+            operands.append((machine.address(view) + moved, strides))
+        return row_words(self.spec, [self._whole(stop - start)], operands, self.kernel.address)
+
+    def _whole(self, size: int) -> int:
+        return -(-size // self.spec.lanes) * self.spec.lanes
 
 
 def _kind(dtype: str, computed: str) -> str:
@@ -360,12 +340,6 @@ class _ProductRow:
 
 
 Prepared = _LoopRow | _ProductRow | NativeRow
-
-
-def _threads() -> int:
-    from numba import get_num_threads
-
-    return int(get_num_threads())
 
 
 def _ends_with_buffer(view: View, machine: NumbaMachine, dtype: str) -> bool:

@@ -13,18 +13,14 @@ array([1.  , 0.75, 0.  ])
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from tinynn.kernels import disk_cache, printer
+from tinynn.kernels import disk_cache, printer, threads
 from tinynn.kernels.rewrites import in_order
 from tinynn.kernels.symbols import Symbol, trace
-
-if TYPE_CHECKING:
-    from concurrent.futures import ThreadPoolExecutor
 
 # What one element costs, in nanoseconds, as measured on one core with AVX-512 in float64; float32 costs half.
 # Only the order of magnitude matters: it decides whether more than one thread pays.
@@ -34,8 +30,6 @@ _COST = {
 }  # fmt: skip
 _COST_OF_ARITHMETIC = 0.05
 _COST_OF_ARRAY = 0.2
-# Handing a chunk to another thread takes tens of microseconds, and milliseconds on a busy machine.
-_LEAST_WORK_PER_THREAD = 250_000.0  # nanoseconds
 
 
 class Kernel:
@@ -72,7 +66,7 @@ class Kernel:
         self._dtypes = tuple(arrays.values())
         self._n_arrays = len(arrays)
         self._n_outputs = n_outputs
-        self._worth_threads = 2.0 * _LEAST_WORK_PER_THREAD / cost
+        self._worth_threads = 2.0 * threads.LEAST_WORK / cost
         self._run: Callable[..., None] | None = None
 
     def __call__(self, *arguments: Any) -> None:
@@ -105,16 +99,13 @@ class Kernel:
         flat = [a.reshape(-1) for a in arguments[:n]]
         numbers = [float(s) for s in arguments[n:]]
         size = flat[0].size
-        chunks = 1 if size < self._worth_threads else min(_threads(), int(size * self.cost / _LEAST_WORK_PER_THREAD))
+        chunks = 1 if size < self._worth_threads else threads.threads_for(size * self.cost)
         if chunks <= 1:
             run(*flat, *numbers)
             return
         step = -(-size // chunks // 64) * 64 + 64  # whole cache lines, so that no two threads write to one
         pieces = [[a[start : start + step] for a in flat] for start in range(0, size, step)]
-        waiting = [pool(_threads()).submit(run, *piece, *numbers) for piece in pieces[1:]]
-        run(*pieces[0], *numbers)
-        for future in waiting:
-            future.result()
+        threads.run_together([functools.partial(run, *piece, *numbers) for piece in pieces])
 
     def _check(self, arguments: tuple[Any, ...]) -> None:
         """Raise an error that says which argument is wrong."""
@@ -243,12 +234,6 @@ def _cost(expressions: Sequence[Symbol]) -> float:
     return sum(_COST.get(node.function, _COST_OF_ARITHMETIC) for node in in_order(expressions) if node.operands)
 
 
-def _threads() -> int:
-    from numba import get_num_threads
-
-    return int(get_num_threads())
-
-
 @functools.cache
 def _prepare_compiler() -> None:
     """Let LLVM vectorise loops over many arrays.
@@ -260,18 +245,3 @@ def _prepare_compiler() -> None:
     import llvmlite.binding
 
     llvmlite.binding.set_option("tinynn", "-runtime-memory-check-threshold=128")
-
-
-# Chunks run on plain Python threads: kernels release the interpreter's lock. Numba's own parallel loops cost
-# a second of compilation per kernel, and one of its threading layers ends the process when two threads call
-# it at once.
-@functools.cache
-def pool(threads: int) -> ThreadPoolExecutor:
-    """The threads that wait for chunks, beside the calling one."""
-    from concurrent.futures import ThreadPoolExecutor
-
-    return ThreadPoolExecutor(max(threads - 1, 1), thread_name_prefix="tinynn-kernel")
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=pool.cache_clear)  # the threads of a pool do not survive a fork

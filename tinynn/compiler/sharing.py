@@ -1,0 +1,109 @@
+"""Long elementwise rows on several threads: which rows are shared, and how they are cut.
+
+Rows that go over the same elements one by one are cut together. Each thread takes a part of the elements, and goes
+through it in pieces that stay in its cache: all rows on one piece, then all rows on the next::
+
+    mask = random > p                thread 1: for each piece of the first half:  mask; out; dx
+    out = where(mask, 2 x, 0)   ->   thread 2: for each piece of the second half: mask; out; dx
+    dx = where(mask, 2 g, 0)
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from tinynn.kernels import threads
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from tinynn.compiler.numba_machine import NumbaMachine
+    from tinynn.compiler.rows import Row
+    from tinynn.compiler.views import View
+
+PIECE = 1 << 14  # elements: whole pages of every dtype
+LONG = 2e7  # operations and bytes from which on threads share rows,
+SHORT = LONG / 20  # if each of them has that many
+
+
+@runtime_checkable
+class Sharable(Protocol):
+    """A row whose elements can be computed in any order.
+
+    Attributes
+    ----------
+    elements : how many there are; 0 where the row cannot be cut after all
+    cost : operations, and bytes that are read and written
+    """
+
+    elements: int
+    cost: float
+
+    def part(self, machine: NumbaMachine, start: int, stop: int) -> list[int]:
+        """The words of the row for some of its elements; ``start`` is a multiple of `PIECE`."""
+
+
+def runs(rows: Sequence[tuple[Row, Any]], machine: NumbaMachine) -> Iterator[tuple[bool, list[tuple[Row, Any]]]]:
+    """The rows in their order, one by one or in runs that threads should share; and whether they should.
+
+    Parameters
+    ----------
+    rows : with how the machine prepared each
+    """
+    at = 0
+    while at < len(rows):
+        run: list[tuple[Row, Any]] = []
+        for k in range(at, len(rows)):
+            row, prepared = rows[k]
+            if not isinstance(prepared, Sharable) or not prepared.elements or prepared.cost < SHORT:
+                break
+            if run and prepared.elements != run[0][1].elements:
+                break
+            if any(_collide(row, other, machine) for other, _ in run):
+                break
+            run.append((row, prepared))
+        if sum(prepared.cost for _, prepared in run) >= LONG and threads.available() > 1:
+            yield True, run
+        else:
+            run = run or [rows[at]]
+            yield False, run
+        at += len(run)
+
+
+def _collide(row: Row, other: Row, machine: NumbaMachine) -> bool:
+    """Whether one row writes what is, for the other, another element: then all of one must run before the other."""
+    pairs = itertools.chain(
+        itertools.product(row.outputs, (*other.inputs, *other.outputs)), itertools.product(row.inputs, other.outputs)
+    )
+    for a, b in pairs:
+        (first, size, end), (other_first, other_size, other_end) = _span(a, machine), _span(b, machine)
+        if (first, size) != (other_first, other_size) and first < other_end and other_first < end:
+            return True
+    return False
+
+
+def _span(view: View, machine: NumbaMachine) -> tuple[int, int, int]:
+    """Where a view begins, the bytes of an element, and where it ends."""
+    first, size = machine.address(view), machine.memory[view.base].itemsize
+    return (
+        first,
+        size,
+        first + size * math.prod(n for n, stride in zip(view.shape, view.strides, strict=True) if stride),
+    )
+
+
+def cut(rows: Sequence[tuple[Row, Sharable]], machine: NumbaMachine) -> list[list[tuple[Row, list[int]]]]:
+    """The rows' words for each thread, in the order in which it takes them."""
+    elements = rows[0][1].elements
+    per_thread = -(-elements // threads.available() // PIECE) * PIECE
+    piece = PIECE if len(rows) > 1 else per_thread
+    return [
+        [
+            (row, prepared.part(machine, start, min(start + piece, first + per_thread, elements)))
+            for start in range(first, min(first + per_thread, elements), piece)
+            for row, prepared in rows
+        ]
+        for first in range(0, elements, per_thread)
+    ]
