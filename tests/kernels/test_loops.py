@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -151,6 +152,44 @@ FLAGS = [Symbol.variable(f"a{k}", is_bool=True) for k in range(4)]
 def test_flat_loops(make, dtype, n):
     check(make(dtype), (n,))
     check(make(dtype), (n,), special=True)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n", [64, 1600, 4096])
+def test_results_past_the_caches(dtype, n):
+    """The same numbers; what the other output gets goes the usual way."""
+    rng = np.random.default_rng(n)
+    x, y = (np.asarray(rng.normal(size=n), dtype) for _ in range(2))
+    a0, a1 = Symbol.variable("a0"), Symbol.variable("a1")
+    one = Access((1,))
+    usual = LoopSpec(dtype, 1, (one, one), (xp.tanh(a0) * a1, a0 - a1), (one, one), ("", ""), (-1, -1))
+    for streamed in ((0,), (1,), (0, 1)):
+        results = []
+        for spec in (usual, replace(usual, streamed=streamed)):
+            arrays = [aligned((n,), dtype) for _ in range(4)]
+            arrays[0][...], arrays[1][...] = x, y
+            run(spec, (n,), arrays)
+            results.append(arrays[2:])
+        for a, b in zip(*results, strict=True):
+            np.testing.assert_array_equal(a, b)
+    with pytest.raises(Unsupported, match="past the caches"):
+        compile_loop(replace(usual, outputs=(one, Access((2,))), streamed=(1,)))
+
+
+@compiled_only
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_what_is_written_past_the_caches(dtype):
+    if "+avx" not in pytest.importorskip("numba.core.codegen").get_host_cpu_features():
+        pytest.skip("reads the assembly of an x86-64 processor with AVX")
+    one, a0, a1 = Access((1,)), Symbol.variable("a0"), Symbol.variable("a1")
+    usual = LoopSpec(dtype, 1, (one, one), (a0 * a1, a0 - a1), (one, one), ("", ""), (-1, -1))
+    for streamed in ((), (1,), (0, 1)):
+        source = compile_loop(replace(usual, streamed=streamed)).source
+        text = assembly(disk_cache.load(source, "flat_loop").written())
+        stores = re.findall(r"\bv?movnt\w+", text)
+        assert bool(stores) == bool(streamed)
+        assert len(stores) % max(len(streamed), 1) == 0
+        assert ("sfence" in text) == bool(streamed)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

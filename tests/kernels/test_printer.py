@@ -136,8 +136,9 @@ def test_erf_shares_the_gaussian_and_does_not_cancel():
         source = numba_source("f", ["x"], [], {"a": symbolic.erf(t), "b": gaussian})
         assert source.count("vm.exp(") == 1
         assert "vm.erf_given(" in source
-    for sum_ in (1.0 + symbolic.erf(t), 0.5 * symbolic.erf(t) + 0.5):
+    for sum_ in (1.0 + symbolic.erf(t), 0.5 * symbolic.erf(x) + 0.5):
         assert "vm.one_plus_erf(" in numba_source("f", ["x"], [], {"out": sum_})
+    assert "vm.normal_cdf(" in numba_source("f", ["x"], [], {"out": 0.5 * symbolic.erf(t) + 0.5})
     for other in (2.0 + symbolic.erf(t), symbolic.erf(t) + x, 0.5 * symbolic.erf(t) + 1.0):
         assert "vm.erf(" in numba_source("f", ["x"], [], {"out": other})
     assert "vm.erf(" in numba_source("f", ["x"], [], {"a": symbolic.erf(t), "b": symbolic.exp(-x * x)})

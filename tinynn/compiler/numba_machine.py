@@ -24,7 +24,7 @@ from tinynn.compiler.rows import Call, Loop, Multiply, Row
 from tinynn.compiler.views import View, contiguous_strides
 from tinynn.kernels import driver
 from tinynn.kernels.loops import Access, CompiledKernel, LoopSpec, compile_loop, joined_axes, row_words, supported
-from tinynn.kernels.memory import LINE, zero_bytes
+from tinynn.kernels.memory import LINE, worth_streaming, zero_bytes
 from tinynn.kernels.products import CompiledProduct, choose_product
 from tinynn.kernels.products import row_words as product_words
 from tinynn.kernels.threads import run_together
@@ -232,6 +232,12 @@ class NumbaMachine(Machine):
             self._scratch[nbytes] = zero_bytes(nbytes + LINE)
         return self._scratch[nbytes]
 
+    def streams(self, view: View) -> bool:
+        """Whether it is a result in memory of its own, so large that it is best written past the caches."""
+        buffer = self.plan.buffers[view.base]
+        is_result = view.base in self._external and view.base in self.layout.offsets
+        return is_result and view == View.whole(view.base, buffer.shape) and worth_streaming(self.memory[view.base])
+
     def address(self, view: View) -> int:
         """Where a view begins."""
         flat = self.memory[view.base]
@@ -280,6 +286,7 @@ class _LoopRow:
             tuple(reductions),
             tuple(inout),
             scales,
+            tuple(k for k, view in enumerate(row.outputs) if flat and inout[k] < 0 and machine.streams(view)),
         )
         if not supported(self.spec):
             raise NotImplementedError(f"no kernel for {self.spec}")

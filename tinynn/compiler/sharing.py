@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tinynn.compiler.rows import Row
     from tinynn.compiler.views import View
 
-PIECE = 1 << 14  # elements: whole pages of every dtype
+PIECE = 1 << 16  # elements: whole pages of every dtype
 LONG = 2e7  # operations and bytes from which on threads share rows,
 SHORT = LONG / 20  # if each of them has that many
 

@@ -50,7 +50,14 @@ CTYPES = {
 
 # erf near -1 without cancellation. What the CPU kernels share with a Gaussian, erf of CUDA computes by itself.
 _LANGUAGE = CudaLanguage(
-    {**CUDA.templates, "erf_given": "erf({0})", "one_plus_erf": "erfc(-{0})"}, CUDA.needs_names, CUDA.cast
+    {
+        **CUDA.templates,
+        "erf_given": "erf({0})",
+        "normal_cdf": "T(0.5) * erfc({0} * T(-0.70710678118654752))",
+        "one_plus_erf": "erfc(-{0})",
+    },
+    CUDA.needs_names,
+    CUDA.cast,
 )
 _START = {
     "sum": "T(0.0)",

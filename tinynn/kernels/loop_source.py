@@ -6,6 +6,8 @@ Sums run along the innermost loops into a local variable, in blocks of 4096 term
 the rounding error of a long sum is that of a short one. Where a reduced loop runs outside a kept one (the sums of a
 matrix's columns), partial sums stand in the output, which is set to zero before; the innermost loop then runs over
 neighbouring sums, and is vectorised.
+
+Large results (`LoopSpec.streamed`) are written through a `past_caches` pointer.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from __future__ import annotations
 import re
 
 from tinynn.kernels.loops import OTHER_KINDS, Access, LoopSpec, accumulates_in_memory, stride_axes
-from tinynn.kernels.printer import NUMBA, VECTOR_MATH, Language, NumbaLanguage, docstring, print_lines
+from tinynn.kernels.printer import NUMBA, VECTOR_MATH, WITH_GAUSSIAN, Language, NumbaLanguage, docstring, print_lines
 from tinynn.kernels.rewrites import in_order, with_shared_gaussians
 from tinynn.kernels.symbols import Symbol
 
@@ -83,7 +85,8 @@ class _Printer:
         self.head: list[str] = []
         # Of each loop that is run in blocks: statements before and after each block.
         self.blocks: list[list[tuple[str, str]]] = [[] for _ in range(spec.rank)]
-        self.names = {"kernel"}
+        self.names = {"kernel", "drain"} if spec.streamed else {"kernel"}
+        self.after[0] += ["drain()"] if spec.streamed else []
         self.index: list[str] = []  # of each operand: where its element is, at the level at which it is known
 
     def source(self, name: str, comment: str) -> str:
@@ -105,7 +108,7 @@ class _Printer:
                 content = self.language.cast.format(content)
             self._output(k, f"p{number}", self.index[number], content)
         text = ["import numpy as np", f"from tinynn.kernels.native import {', '.join(sorted(self.names))}"]
-        if lines.functions & {*VECTOR_MATH, "erf_given", "one_plus_erf"}:
+        if lines.functions & {*VECTOR_MATH, *WITH_GAUSSIAN}:
             text += ["", "import tinynn.kernels.vectormath as vm"]
         text += ["", f"real = np.{spec.dtype}", "", "", "@kernel", f"def {name}(row):"]
         about = docstring(comment or f"{name.replace('_', ' ')}")
@@ -143,10 +146,15 @@ class _Printer:
             sizes[0] = f"whole(row[2], {spec.lanes})"
         self.head.append(f"{', '.join(f'n{axis}' for axis in range(spec.rank))} = {', '.join(sizes)}")
         word = 2 + spec.rank
+        fresh = [j for j, over in enumerate(spec.inout) if over < 0]
+        streamed = {len(spec.inputs) + fresh.index(j) for j in spec.streamed}
         for k, access in enumerate(spec.operands):
             pointer = _POINTER.get(access.kind, f"as_{spec.dtype}")
             self.names.add(pointer)
             targets, values = [f"p{k}"], [f"{pointer}(row[{word}], {k})"]
+            if k in streamed:
+                self.names.add("past_caches")
+                values = [f"past_caches({values[0]})"]
             axes = stride_axes(access)
             targets += [f"p{k}_s{axis}" for axis in axes]
             values += [f"row[{word + 1 + position}]" for position in range(len(axes))]

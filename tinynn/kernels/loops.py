@@ -91,6 +91,8 @@ class LoopSpec:
         For each output: the input over which it is written, or -1.
     scales : tuple of float
         For each output the factor for a finished sum; empty if all are 1.
+    streamed : tuple of int
+        The outputs of a flat loop that are written past the caches. They begin at multiples of 64 bytes.
     """
 
     dtype: str
@@ -101,13 +103,15 @@ class LoopSpec:
     reductions: tuple[str, ...]
     inout: tuple[int, ...]
     scales: tuple[float, ...] = ()
+    streamed: tuple[int, ...] = ()
 
     @property
     def key(self) -> tuple[Any, ...]:
         """What tells two specifications apart. Equal expressions are one object as long as one of them lives."""
         same = tuple(map(id, self.expressions))
         scales = tuple(map(repr, self.scales)) if any(s != 1.0 for s in self.scales) else ()
-        return self.dtype, self.rank, self.inputs, same, self.outputs, self.reductions, self.inout, scales
+        rest = self.outputs, self.reductions, self.inout, scales, self.streamed
+        return self.dtype, self.rank, self.inputs, same, *rest
 
     def __eq__(self, other: object) -> bool:
         return self.key == other.key if isinstance(other, LoopSpec) else NotImplemented
@@ -211,6 +215,9 @@ def _obstacle(spec: LoopSpec) -> str | None:
                 return f"output {k} cannot be written over input {over}: they walk differently, or another output does"
             if reduction and accumulates_in_memory(output.axes):
                 return f"output {k} is summed up in memory, which cannot be an input's"
+    for k in spec.streamed:
+        if not spec.is_flat or spec.inout[k] >= 0 or spec.outputs[k].kind != "real":
+            return f"output {k} cannot be written past the caches: that is for new {spec.dtype} arrays of flat loops"
     known = {f"a{k}" for k in range(len(spec.inputs))}
     for node in in_order(spec.expressions):
         if node.function == "variable" and node.value not in known:
@@ -334,8 +341,9 @@ def evaluate(expressions: Sequence[Symbol], values: Mapping[str, Any], dtype: An
 
 
 def _numpy_function(name: str) -> Any:
-    if name in ("erf", "erf_given", "one_plus_erf"):
+    if name in ("erf", "erf_given", "normal_cdf", "one_plus_erf"):
         from scipy.special import erf, erfc
 
-        return (lambda x, _: erfc(-x)) if name == "one_plus_erf" else (lambda x, *_: erf(x))
+        with_tail = {"normal_cdf": lambda x, _: 0.5 * erfc(-np.sqrt(0.5) * x), "one_plus_erf": lambda x, _: erfc(-x)}
+        return with_tail.get(name, lambda x, *_: erf(x))
     return getattr(np, name)

@@ -24,6 +24,7 @@ import importlib.util
 import inspect
 import json
 import os
+import re
 import sys
 import threading
 from collections.abc import Callable
@@ -43,6 +44,8 @@ _FORMAT = b"tinynn machine code 1\n"
 _CHECKSUM = 32  # bytes
 _VARIABLES = ("NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES", "NUMBA_ENABLE_AVX", "NUMBA_OPT", "NUMBA_LOOP_VECTORIZE",
               "NUMBA_SLP_VECTORIZE")  # fmt: skip
+STREAMED = "streamed"  # the name of the scope of stores that go past the caches
+_BYTES = {"float": 4, "double": 8}
 _lock = threading.RLock()
 _addresses: dict[str, int] = {}
 _kept: set[int] = set()
@@ -210,7 +213,24 @@ def _finished(written: Written, symbol: str) -> Any:
         options.loop_vectorization = True
         builder = llvm.create_pass_builder(machine, options)
         builder.getModulePassManager().run(module, builder)
+        if f'!"{STREAMED}"' in written.text:
+            module = llvm.parse_assembly(_with_streaming_stores(str(module)))
     return module
+
+
+def _with_streaming_stores(text: str) -> str:
+    """Let vectors that are stored through a pointer marked `STREAMED` go past the caches."""
+    scopes = re.findall(rf'^(!\d+) = !{{!"{STREAMED}"', text, re.MULTILINE)
+    lists = re.findall(rf"^(!\d+) = !{{[^}}]*(?:{'|'.join(scopes)})\b", text, re.MULTILINE)
+
+    def store(match: re.Match[str]) -> str:
+        begin, lanes, element, rest, scope = match.groups()
+        if scope not in lists:
+            return match[0]
+        return f"{begin}, align {int(lanes) * _BYTES[element]}{rest}, !nontemporal !{{i32 1}}"
+
+    stored = r"^( *store <(\d+) x (float|double)> .*), align \d+(.*!alias\.scope (!\d+).*)$"
+    return re.sub(stored, store, text, flags=re.MULTILINE)
 
 
 # --------------------------------------------------------------------------------------------------- loading

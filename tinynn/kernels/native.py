@@ -14,6 +14,10 @@ It has one signature whatever it computes, so a table of rows is a program, and 
 Pointers may be numbered, ``as_float64(address, 3)``: what is written through one numbered pointer is then known to
 be read through no other one, and LLVM vectorises the loop without a check at run time that nothing overlaps.
 
+What is written to ``past_caches(pointer)`` goes to memory and not to the caches, if LLVM makes vectors of it. That is
+for whole vectors that begin at a multiple of 64 bytes; `drain` follows the last one. (LLVM does not vectorise stores
+that are marked so from the beginning: `tinynn.kernels.machine_code` marks the vectors.)
+
 With ``NUMBA_DISABLE_JIT=1`` the same names are plain Python: pointers read and write memory through ctypes, and a
 kernel can be stepped through in a debugger.
 
@@ -51,7 +55,8 @@ from numba.extending import intrinsic, lower_builtin, register_model
 
 from tinynn.kernels.driver import drive
 from tinynn.kernels.kernel_sources import recipe
-from tinynn.kernels.machine_code import Written, address_of
+from tinynn.kernels.machine_code import STREAMED, Written, address_of
+from tinynn.kernels.simd import drain
 
 __all__ = [
     "add_reassociated",
@@ -62,10 +67,12 @@ __all__ = [
     "as_int64",
     "as_uint8",
     "call",
+    "drain",
     "drive",
     "kernel",
     "maximum",
     "minimum",
+    "past_caches",
     "row_at",
     "whole",
 ]
@@ -80,14 +87,14 @@ _NUMBERED = 32  # pointers beyond this many are not told apart
 class Pointer(types.CPointer):
     """The Numba type of a pointer to elements; those with different numbers point to memory that does not overlap."""
 
-    def __init__(self, dtype: Any, number: int) -> None:
+    def __init__(self, dtype: Any, number: int, streamed: bool = False) -> None:
         super().__init__(dtype)
-        self.number = number
-        self.name = f"Pointer({dtype}, {number})"
+        self.number, self.streamed = number, streamed
+        self.name = f"Pointer({dtype}, {number}, {streamed})"
 
     @property
-    def key(self) -> tuple[Any, int]:
-        return self.dtype, self.number
+    def key(self) -> tuple[Any, int, bool]:
+        return self.dtype, self.number, self.streamed
 
 
 register_model(Pointer)(models.PointerModel)
@@ -96,7 +103,7 @@ register_model(Pointer)(models.PointerModel)
 _labels: weakref.WeakKeyDictionary[Any, dict[int, tuple[Any, Any]]] = weakref.WeakKeyDictionary()  # of each module
 
 
-def _label(builder: Any, instruction: Any, number: int) -> None:
+def _label(builder: Any, instruction: Any, number: int, streamed: bool = False) -> None:
     """Tell LLVM which pointer a load or store goes through, and that the other pointers lead elsewhere."""
     if not 0 <= number < _NUMBERED:
         return
@@ -108,6 +115,9 @@ def _label(builder: Any, instruction: Any, number: int) -> None:
         others = scopes[:number] + scopes[number + 1 :]
         labels[number] = module.add_metadata([scopes[number]]), module.add_metadata(others)
     own, others = labels[number]
+    if streamed:  # a scope of a domain that no other operand knows says nothing about them
+        mark = module.add_metadata([STREAMED, module.add_metadata(["tinynn streamed operands"])])
+        own = module.add_metadata([*own.operands, mark])
     instruction.set_metadata("alias.scope", own)
     instruction.set_metadata("noalias", others)
 
@@ -126,7 +136,7 @@ def _write(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
     value = context.cast(builder, arguments[2], signature.args[2], kind.dtype)
     data = context.data_model_manager[kind.dtype].as_data(builder, value)
     stored = builder.store(data, builder.gep(arguments[0], [arguments[1]], inbounds=True))
-    _label(builder, stored, kind.number)
+    _label(builder, stored, kind.number, kind.streamed)
     return context.get_dummy_value()
 
 
@@ -229,6 +239,13 @@ if config.DISABLE_JIT:
         """Return n, a multiple of `lanes` (a power of two) and not negative, so that LLVM knows it."""
         return int(n) // lanes * lanes
 
+    def past_caches(pointer: Any) -> Any:
+        """The same pointer; what is written there is not read soon."""
+        return pointer
+
+    def drain() -> None:
+        """Wait until all that was written past the caches can be seen."""
+
 else:
     as_float64, as_float32, as_int64, as_bool = map(
         _pointer_maker, (types.float64, types.float32, types.int64, types.boolean)
@@ -293,3 +310,12 @@ else:
             return builder.and_(arguments[0], ir.Constant(arguments[0].type, 2**63 - lanes.literal_value))
 
         return types.int64(types.int64, lanes), code
+
+    @intrinsic
+    def past_caches(typing_context: Any, pointer: Any) -> Any:
+        """The same pointer; what is written there is not read soon."""
+
+        def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            return arguments[0]
+
+        return Pointer(pointer.dtype, pointer.number, streamed=True)(pointer), code

@@ -13,12 +13,15 @@ import math
 import numpy as np
 from numba import njit
 
-from tinynn.kernels.native import as_bool, as_float32, as_float64, as_int64, kernel
+from tinynn.kernels.native import as_float32, as_float64, as_int32, as_int64, kernel
 from tinynn.kernels.philox_numba import philox_block
 
 __all__ = ["gather_float32", "gather_float64", "keep_mask", "scatter_float32", "scatter_float64"]
 
 _LOW = np.uint64(0xFFFFFFFF)
+_NONE = np.int32(0)
+# "True" in one of four neighbouring bytes
+_FIRST, _SECOND, _THIRD, _FOURTH = (int(number) for number in np.eye(4, dtype=np.uint8).view(np.int32)[:, 0])
 
 
 @njit(error_model="numpy")  # compiled as part of its callers
@@ -87,11 +90,10 @@ def scatter_float32(row):
 def keep_mask(row):
     """out[i] = whether word i of the stream is at least the limit; words: blocks, first block, limit, position, out."""
     blocks, limit = row[2], np.uint64(row[4])
-    position, out = as_int64(row[5], 0), as_bool(row[6], 1)
+    position, out = as_int64(row[5], 0), as_int32(row[6], 1)  # four truth values at once
     key, first = np.uint64(position[0]), np.uint64(position[1]) + np.uint64(row[3])
     for b in range(blocks):
         w0, w1, w2, w3 = philox_block(first + np.uint64(b), key)
-        out[4 * b] = (w0 & _LOW) >= limit
-        out[4 * b + 1] = (w1 & _LOW) >= limit
-        out[4 * b + 2] = (w2 & _LOW) >= limit
-        out[4 * b + 3] = (w3 & _LOW) >= limit
+        first_two = (_FIRST if (w0 & _LOW) >= limit else _NONE) | (_SECOND if (w1 & _LOW) >= limit else _NONE)
+        last_two = (_THIRD if (w2 & _LOW) >= limit else _NONE) | (_FOURTH if (w3 & _LOW) >= limit else _NONE)
+        out[b] = first_two | last_two

@@ -25,6 +25,7 @@ _RESERVED = re.compile(
 )
 _LONGEST_EXPRESSION = 88
 VECTOR_MATH = ("exp", "expm1", "log", "log1p", "tanh", "erf")
+WITH_GAUSSIAN = ("erf_given", "normal_cdf", "one_plus_erf")  # of x and exp(-x**2), or exp(-x**2 / 2)
 
 # Infix operators bind by number, the higher the tighter; a function call or a name binds tightest.
 _INFIX = {
@@ -81,8 +82,7 @@ NUMBA = NumbaLanguage(
         "negative": "-{0}",
         "logical_not": "(not {0})",
         "where": "({1} if {0} else {2})",
-        "erf_given": "vm.erf_given({0}, {1})",
-        "one_plus_erf": "vm.one_plus_erf({0}, {1})",
+        **{name: f"vm.{name}({{0}}, {{1}})" for name in WITH_GAUSSIAN},
     },
     needs_names=("where",),
     cast="real({0})",
@@ -264,7 +264,7 @@ def numba_source(
     arguments = ", ".join([*(f"{v}_array" for v in arrays), *scalars])
 
     text = ["import numpy as np", "from numba import njit, types"]
-    if lines.functions & {*VECTOR_MATH, "erf_given", "one_plus_erf"}:
+    if lines.functions & {*VECTOR_MATH, *WITH_GAUSSIAN}:
         text += ["", "import tinynn.kernels.vectormath as vm"]
     text += ["", f"real = np.{dtype}"]
     for kind in dict.fromkeys(("read", "written", *kinds)):

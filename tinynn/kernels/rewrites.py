@@ -71,8 +71,11 @@ def with_shared_gaussians(outputs: Sequence[Symbol]) -> list[Symbol]:
                 c, product = (1.0, (other,)) if other.function != "multiply" else _split_constant(other)
                 if one.is_constant and one.value == c and product[0].function in ("erf", "erf_given"):
                     t = product[0].operands[0]
-                    shared = product[0].operands[-1] if product[0].function == "erf_given" else None
-                    return c * Symbol("one_plus_erf", (t, symbolic.exp(-(t * t)) if shared is None else shared))
+                    shared = product[0].operands[-1] if product[0].function == "erf_given" else symbolic.exp(-(t * t))
+                    factor, of = _split_constant(t) if t.function == "multiply" else (1.0, (t,))
+                    if c == 0.5 and factor == math.sqrt(0.5):
+                        return Symbol("normal_cdf", (of[0], shared))
+                    return c * Symbol("one_plus_erf", (t, shared))
         return None
 
     return _rewritten(outputs, rule)

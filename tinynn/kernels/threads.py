@@ -9,15 +9,12 @@ ends the process when two threads call it at once.)
 
 from __future__ import annotations
 
-import functools
 import itertools
 import os
+import threading
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 __all__ = ["LEAST_WORK", "available", "run_together", "share", "threads_for"]
 
@@ -43,16 +40,53 @@ def threads_for(nanoseconds: float) -> int:
     return 1 if nanoseconds < 2.0 * LEAST_WORK else min(available(), int(nanoseconds / LEAST_WORK))
 
 
-@functools.cache
-def _pool() -> ThreadPoolExecutor:
-    """The threads beside the calling one; they start when there is something to do."""
-    from concurrent.futures import ThreadPoolExecutor
+class _Helper:
+    """A thread that waits for a call. Two locks wake it and tell that it is done, in a third of a future's time."""
 
-    return ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="tinynn-kernel")
+    def __init__(self) -> None:
+        self._begin, self._end = threading.Lock(), threading.Lock()
+        self._begin.acquire()
+        self._end.acquire()
+        self._call: Callable[[], None] | None = None
+        self._error: BaseException | None = None
+        threading.Thread(target=self._work, name="tinynn-kernel", daemon=True).start()
+
+    def _work(self) -> None:
+        while True:
+            self._begin.acquire()
+            try:
+                self._call()  # type: ignore[misc]
+            except BaseException as error:  # `run_together` raises it
+                self._error = error
+            self._call = None
+            self._end.release()
+
+    @staticmethod
+    def started(call: Callable[[], None]) -> _Helper:
+        """A helper that runs a call."""
+        try:
+            helper = _idle.pop()
+        except IndexError:
+            helper = _Helper()
+        helper._call = call
+        helper._begin.release()
+        return helper
+
+    def wait(self) -> BaseException | None:
+        """Return when the call is done, also if an interrupt arrives: what it writes to must live so long."""
+        try:
+            self._end.acquire()
+        except BaseException as interrupt:
+            self._end.acquire()
+            self._error = interrupt
+        error, self._error = self._error, None
+        _idle.append(self)
+        return error
 
 
+_idle: list[_Helper] = []
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_pool.cache_clear)  # the threads of a pool do not survive a fork
+    os.register_at_fork(after_in_child=_idle.clear)  # threads do not survive a fork
 
 
 def run_together(calls: Sequence[Callable[[], None]]) -> None:
@@ -65,13 +99,13 @@ def run_together(calls: Sequence[Callable[[], None]]) -> None:
     >>> sorted(found)
     [1, 2]
     """
-    first, *others = calls
-    waiting = [_pool().submit(call) for call in others]
+    helpers = [_Helper.started(call) for call in calls[1:]]
     try:
-        first()
-    finally:  # what the others write to must live until they are done
-        for call in waiting:
-            call.result()
+        calls[0]()
+    finally:
+        errors = [error for helper in helpers if (error := helper.wait()) is not None]
+    if errors:
+        raise errors[0]
 
 
 def share(kernel: Callable[..., None], count: int, nanoseconds: float, *args: Any) -> None:

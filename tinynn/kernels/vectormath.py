@@ -22,9 +22,9 @@ All follow IEEE 754 and NumPy at signed zeros, infinities and NaN. The polynomia
 fits of the relative error of the final result (Remez exchange, 50 digits), made for this file.
 
 An expression which also needs the Gaussian exp(-x**2), as GELU's derivative does, gets `erf_given`, so that
-it pays for one exponential only; and 1 + erf(x) becomes `one_plus_erf`, which needs no second polynomial and
-does not cancel for negative `x` (its relative error there grows as exp(x**2 / 2) eps; as written it grows as
-exp(x**2) eps).
+it pays for one exponential only; and 1 + erf(x) becomes `one_plus_erf` or `normal_cdf`, which need no second
+polynomial and do not cancel for negative `x` (their relative error there grows as exp(x**2 / 2) eps; that of
+1 + erf(x) as written grows as exp(x**2) eps).
 
 Sine and cosine are left to the C library: to be right for large arguments they need a reduction with a
 thousand bits of pi, which is a table or a branch.
@@ -105,20 +105,18 @@ ERF_LARGE = polynomial(
         0.9583405256271362,
     ),
 )  # fmt: skip
-# exp(x**2) * (1 - erf(x)) for x >= 0, a polynomial in 3 / (3 + x) - 1/2; its relative error matters less for
+# exp(x**2) * (1 - erf(x)) / 2 for x >= 0, a polynomial in 3 / (3 + x) - 1/2; its relative error matters less for
 # larger x
 SCALED_COMPLEMENT = polynomial(
     double=(
-        0.17900115118138984, 0.6524671200860875, 0.9824152068492686, 1.2009274919925974, 1.146653395445641,
-        0.7805599781515655, 0.27322467186910043, -0.09059090239806582, -0.15284992109638834,
-        -0.023192437192178228,
-        0.06589565705885186, 0.024490175246674257, -0.025583928849892572, -0.03575032490230341,
-        0.05280434287702902,
-        -0.026638850303259767, 0.005146699371061917,
+        0.08950057559069492, 0.32623356004304377, 0.4912076034246343, 0.6004637459962987, 0.5733266977228205,
+        0.39027998907578276, 0.13661233593455022, -0.04529545119903291, -0.07642496054819417, -0.011596218596089114,
+        0.03294782852942593, 0.012245087623337128, -0.012791964424946286, -0.017875162451151706,
+        0.02640217143851451, -0.013319425151629883, 0.0025733496855309583,
     ),
     single=(
-        0.179001122713089, 0.6524670124053955, 0.9824581742286682, 1.2000102996826172, 1.1553105115890503,
-        0.7360873818397522, 0.40436744689941406, -0.3044264018535614,
+        0.0895005613565445, 0.32623350620269775, 0.4912290871143341, 0.6000051498413086, 0.5776552557945251,
+        0.3680436909198761, 0.20218372344970703, -0.1522132009267807,
     ),
 )  # fmt: skip
 
@@ -212,8 +210,15 @@ def erf(x):
 
 
 @compiled
+def normal_cdf(x, gaussian):
+    """(1 + erf(x / sqrt(2))) / 2, from x and exp(-x**2 / 2), without cancellation for negative x."""
+    three = like(x, 3.0 * math.sqrt(2.0))  # in units in which x / sqrt(2) is x
+    tail = gaussian * SCALED_COMPLEMENT(three / (three + abs(x)) - like(x, 0.5))
+    return like(x, 1.0) - tail if x > like(x, 0.0) else tail
+
+
+@compiled
 def one_plus_erf(x, gaussian):
     """1 + erf(x), from x and exp(-x**2), without cancellation for negative x."""
-    argument = like(x, 3.0) / (like(x, 3.0) + abs(x)) - like(x, 0.5)
-    tail = gaussian * SCALED_COMPLEMENT(argument)
-    return like(x, 2.0) - tail if x > like(x, 0.0) else tail
+    tail = gaussian * SCALED_COMPLEMENT(like(x, 3.0) / (like(x, 3.0) + abs(x)) - like(x, 0.5))
+    return like(x, 2.0) * (like(x, 1.0) - tail if x > like(x, 0.0) else tail)
