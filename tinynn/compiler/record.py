@@ -20,6 +20,7 @@ seen by recording twice: see `tinynn.compiler.differences`.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
@@ -46,9 +47,9 @@ class _Recorder:
     def __init__(self) -> None:
         self.program = Program()
         self.registers: dict[int, int] = {}  # id of an array -> its register
-        self.alive: dict[int, Any] = {}  # the arrays by their ids, so that no id is used twice
+        self.seen: dict[int, Any] = {}  # by its id, a weak reference to an array, or a number: no id means two things
         self.fixed: set[int] = set()  # registers that are the same in every run
-        self.sharing: dict[int, list[Any]] = {}  # id of what owns memory -> the arrays in it
+        self.sharing: dict[int, list[Any]] = {}  # id of what owns memory -> weak references to the arrays in it
         self.stale: dict[int, str] = {}  # id of a view of an overwritten array -> what happened
         self.overwritten: dict[int, list[Any]] = {}  # id of what owns memory -> arrays in it that were written to
         self.own: dict[int, Any] = {}  # modules and generators made while recording
@@ -65,12 +66,24 @@ class _Recorder:
         """A register for an array that was just made (or has just got new contents)."""
         self.count += 1
         self.registers[id(array)] = self.count
-        if isinstance(array, convert.ARRAYS) and id(array) not in self.alive:
-            self.sharing.setdefault(_owner(array), []).append(array)
-        self.alive[id(array)] = array
+        if isinstance(array, convert.ARRAYS) and id(array) not in self.seen:
+            self.sharing.setdefault(_owner(array), []).append(weakref.ref(array))
+        self._see(array)
         self.stale.pop(id(array), None)
         self.program.types[self.count] = _type(array)
         return self.count
+
+    def _see(self, array: Any) -> None:
+        """Remember what an id stands for. Arrays are not kept alive by that, and forgotten when they die."""
+        key = id(array)
+        if isinstance(array, convert.ARRAYS):
+            self.seen[key] = weakref.ref(array, lambda _: self._forget(key))
+        else:
+            self.seen[key] = array
+
+    def _forget(self, key: int) -> None:
+        for table in (self.seen, self.registers, self.stale):
+            table.pop(key, None)
 
     def known(self, array: Any) -> int | None:
         """The register of an array. Python numbers and None are shared objects: their identity says nothing."""
@@ -163,13 +176,14 @@ class _Recorder:
         array = tensor.array
         if isinstance(tensor.node, Leaf) and isinstance(array, convert.ARRAYS):  # written to in place: views see it
             where = f"{tensor.describe()}, at {graph.user_line()}"
-            for other in self.sharing.get(_owner(array), ()):
-                if other is not array and dispatch.same_memory(other, array):
+            for reference in self.sharing.get(_owner(array), ()):
+                other = reference()
+                if other is not None and other is not array and dispatch.same_memory(other, array):
                     self.stale[id(other)] = where
             self.overwritten.setdefault(_owner(array), []).append(array)
         # Whoever reads the tensor from now on reads this value, wherever its array lies.
         self.registers[id(array)] = register
-        self.alive[id(array)] = array
+        self._see(array)
         self.stale.pop(id(array), None)
         self.program.assignments.append((tensor, register))
 
@@ -365,6 +379,7 @@ def record(function: Callable[..., Any], *arguments: Any, **keywords: Any) -> Pr
             raise recorder.refused
         program.result = mapped(result, lambda tensor: Register(recorder.of(tensor)), Tensor)
         recorder.finish_gradients()
+    recorder.seen.clear()  # from here on arrays die unobserved
     for holder, before in settings:
         _check_settings(holder, before)
     return program

@@ -210,7 +210,7 @@ class Specialisation:
         self._keep_outside_arrays(program)
         self._arrays = [None]  # the machine is to be linked, and the fast call printed
         self.machine = machine_for(program, kind)
-        after = self._state(self.look, program)
+        after = self._state(self.look, program, before)
         names = {id(t): path for path, t in self._paths()}
         wanted = [t.array for t in tensors_in(result)]
         machine, got = self._replayed(program, before, arguments)
@@ -237,15 +237,20 @@ class Specialisation:
         """
         before.restore()
         given = [nudged(t.array, i, units) for i, t in enumerate(arguments.leaves)]
-        moved = [t for t in program.state.values() if units and t.array.ndim and t.dtype.kind == "f"]
-        moves = [nudged(t.array, len(given) + i, units) - t.array for i, t in enumerate(moved)]
-        for t, move in zip(moved, moves, strict=True):
-            t.array[...] += move
+        kept = before.values() if units else {}
+        moved = [t for t in program.state.values() if id(t) in kept and t.array.ndim and t.dtype.kind == "f"]
+
+        def move(i: int, t: Tensor) -> Any:
+            start = kept[id(t)][0]
+            return nudged(start, len(given) + i, units) - start
+
+        for i, t in enumerate(moved):
+            t.array[...] += move(i, t)
         self.machine.relink()
         result = self.machine.run([*given, *self.outside])
-        for t, move in zip(moved, moves, strict=True):
-            t.array[...] -= move
-        return self._state(self.look, program), [t.array for t in tensors_in(result)]
+        for i, t in enumerate(moved):
+            t.array[...] -= move(i, t)
+        return self._state(self.look, program, before), [t.array for t in tensors_in(result)]
 
     def _keep_outside_arrays(self, program: Program) -> None:
         """Large NumPy arrays that the function reaches become arguments: no call could compare their contents."""
@@ -262,13 +267,13 @@ class Specialisation:
         others = [array for array in self.look.arrays if not any(array is x for x in self.outside)]
         self.frozen = [(array, array.copy()) for array in others]  # what was computed of them is part of the program
 
-    def _state(self, look: Look, program: Program | None = None) -> State:
+    def _state(self, look: Look, program: Program | None = None, restored: State | None = None) -> State:
         tensors = [*look.tensors]
         for known in (self.program, program):
             if known is not None:
                 tensors += [*known.state.values(), *(t for t, _ in known.assignments)]
                 tensors += [*known.grads_in, *known.grads_absent, *(t for t, _ in known.grads_out)]
-        return State(tensors, look.optimizers, look.generators)
+        return State(tensors, look.optimizers, look.generators, restored)
 
     def _paths(self) -> list[tuple[str, Tensor]]:
         by_id = {mark[0]: path for path, mark in self.look.marks.items() if isinstance(mark, tuple) and mark}
