@@ -2,12 +2,14 @@
 
 Elementwise kernels are printed from the op's own formulas (`tinynn.kernels.elementwise`); the loops of norms,
 convolution, pooling, cross-entropy, dropout and scatter are in `tinynn.kernels`. Numba is imported, and a kernel
-compiled (or loaded from the disk cache), when the first large array arrives.
+compiled (or loaded from the disk cache), when the first large array arrives. Not while `tinynn.compile` records,
+though: that run is followed by one more, and then by the program's own kernels.
 """
 
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -15,10 +17,12 @@ import numpy as np
 
 from tinynn.backends.formulas import FUNCTIONS, formula_of
 from tinynn.kernels.memory import aligned_empty
+from tinynn.modes import mode
 from tinynn.ops import convolution, indexing, neural
 from tinynn.ops.base import Op
 
 name = "numba"
+_WORTH_LOADING = 1 << 20  # elements for which Numba is loaded even if it is for two steps
 _FLOATS = {np.dtype(np.float64), np.dtype(np.float32)}
 
 
@@ -27,6 +31,8 @@ def _needs_numba(kernel: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(kernel)
     def wrapper(*args: Any) -> Any:
+        if mode.observer is not None and "numba" not in sys.modules and args[1].size < _WORTH_LOADING:
+            return None
         try:
             return kernel(*args)
         except ModuleNotFoundError as error:
