@@ -14,7 +14,7 @@ from tinynn.compiler.numba_machine import NumbaMachine
 from tinynn.compiler.record import record
 from tinynn.compiler.rows import Loop
 from tinynn.compiler.views import View
-from tinynn.kernels import threads
+from tinynn.kernels import memory, threads
 
 PIECE = 1 << 12
 
@@ -82,6 +82,42 @@ def test_a_mask_and_what_it_chooses_are_one_run(shared: list[int], n: int) -> No
     assert shared == [3, 3]
 
 
+def test_one_element_for_all(shared: list[int]) -> None:
+    """All of the first row has to be done before the first element is written over."""
+    n = 9 * PIECE
+    state = tn.Tensor(np.ones(n))
+
+    def f(x: Any) -> Any:
+        out = state[0] * x
+        state.assign_(state * 0.9 + x)
+        return out
+
+    x = np.random.default_rng(5).normal(size=n)
+    machine = NumbaMachine(record(f, tn.Tensor(x)))
+    for _ in range(3):
+        first = state.numpy()[0]
+        np.testing.assert_allclose(machine.run([x]).numpy(), first * x, 1e-14)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_large_results_are_written_past_the_caches(monkeypatch: pytest.MonkeyPatch, dtype: str) -> None:
+    """Unless they are truth values, or read again."""
+    monkeypatch.setattr(memory, "_STREAM", 0)
+    x = np.random.default_rng(6).normal(size=300_000).astype(dtype)
+
+    def f(x: Any) -> Any:
+        y = tn.tanh(x)
+        return y, x > 0.5, tn.sin(x), y[0] * x
+
+    machine = NumbaMachine(record(f, tn.Tensor(x)))
+    assert len(machine._stretches) == 1
+    loops = [machine._prepared_for(row) for row in machine.plan.rows]
+    streamed = sum(len(loop.spec.streamed) for loop in loops)  # type: ignore[union-attr]
+    assert streamed == 2
+    for ours, eager in zip(machine.run([x]), f(tn.Tensor(x)), strict=True):
+        np.testing.assert_allclose(ours.numpy(), eager.numpy(), 1e-6 if dtype == "float32" else 1e-14)
+
+
 class Prepared:
     """A row that could be shared."""
 
@@ -110,13 +146,20 @@ class Memory:
         (([0], [1]), ([1], [2]), False),  # the second writes what the first still has to read
         (([1], [0]), ([2], [1]), False),  # the second reads what the first has yet to write
         (([1], [0]), ([1], [2]), False),  # both write
+        ((["first of 0"], [1]), ([1], [0]), False),  # one element for all is another element for most
+        (([0], [1]), (["first of 1"], [0]), False),
     ],
 )
 def test_rows_run_together_if_they_meet_at_the_same_elements(
     shared: list[int], first: Any, second: Any, together: bool
 ) -> None:
     def row(operands: Any) -> Any:
-        return Loop(*([View.whole(number, (8 * PIECE,)) for number in numbers] for numbers in operands)), Prepared()
+        return Loop(*([view(number) for number in numbers] for numbers in operands)), Prepared()
+
+    def view(number: int | str) -> View:
+        if isinstance(number, str):
+            return View(int(number[-1]), (8 * PIECE,), (0,), 0)
+        return View.whole(number, (8 * PIECE,))
 
     rows, machine = [row(first), row(second)], Memory()
     found = list(sharing.runs(rows, machine))  # type: ignore[arg-type]

@@ -168,7 +168,8 @@ def test_statistics_load_into_a_scaler_that_was_never_fitted():
 def test_a_weight_counts_as_so_many_samples(dtype):
     x = np.random.default_rng(0).normal(3.0, 2.0, (7, 4)).astype(dtype)
     x[:, 3] = 5.0
-    weight = np.array([1, 0, 2, 3, 1, 0, 4])
+    x[[0, 5], 3] = 7.0  # of no weight
+    weight = np.array([0, 2, 2, 3, 1, 0, 4])
     weighted, repeated = StandardScaler().fit(x, weight), StandardScaler().fit(np.repeat(x, weight, axis=0))
     for name in ("mean", "scale"):
         a, b = getattr(weighted, name).numpy(), getattr(repeated, name).numpy()

@@ -42,6 +42,53 @@ def test_an_error_arrives_when_all_are_done(failing):
     assert {3, 4} <= set(done)
 
 
+@pytest.mark.parametrize("after", [False, True])
+def test_an_interrupt_waits_for_all(monkeypatch, after):
+    """It may arrive before a message is taken, or just when it has been."""
+    done = []
+
+    class Interrupted(threads._Helper):
+        interrupts = 2
+
+        def wait(self):
+            if after:
+                super().wait()
+            if self.interrupts:
+                self.interrupts -= 1
+                raise KeyboardInterrupt
+            super().wait()
+
+    def call(number):
+        time.sleep(0.02 * number)
+        done.append(number)
+
+    monkeypatch.setattr(threads, "_idle", [Interrupted(), Interrupted()])
+    with pytest.raises(KeyboardInterrupt):
+        run_together([lambda number=number: call(number) for number in range(3)])
+    assert done == [0, 1, 2]
+    for helper in threads._idle:
+        helper.interrupts = 0
+    run_together([lambda: done.append(3)] * 3)
+    assert done == [0, 1, 2, 3, 3, 3]
+
+
+def test_a_thread_that_cannot_start(monkeypatch):
+    done = []
+
+    def slow():
+        time.sleep(0.02)
+        done.append(1)
+
+    def no_more():
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threads, "_idle", [threads._Helper()])
+    monkeypatch.setattr(threads, "_Helper", no_more)
+    with pytest.raises(RuntimeError, match="can't start"):
+        run_together([slow] * 3)
+    assert done == [1]
+
+
 def test_several_threads_share_at_once():
     results = np.zeros((6, 40), np.int64)
 

@@ -27,11 +27,11 @@ _FLOATS = {np.dtype(np.float64), np.dtype(np.float32)}
 
 
 def _needs_numba(kernel: Callable[..., Any]) -> Callable[..., Any]:
-    """Without Numba a kernel declines, after one notice."""
+    """A kernel declines without Numba (after one notice), and where Numba would be loaded for a recording only."""
 
     @functools.wraps(kernel)
     def wrapper(*args: Any) -> Any:
-        if mode.observer is not None and "numba" not in sys.modules and args[1].size < _WORTH_LOADING:
+        if mode.recorder is not None and "numba" not in sys.modules and args[1].size < _WORTH_LOADING:
             return None
         try:
             return kernel(*args)

@@ -233,10 +233,13 @@ class NumbaMachine(Machine):
         return self._scratch[nbytes]
 
     def streams(self, view: View) -> bool:
-        """Whether it is a result in memory of its own, so large that it is best written past the caches."""
-        buffer = self.plan.buffers[view.base]
-        is_result = view.base in self._external and view.base in self.layout.offsets
-        return is_result and view == View.whole(view.base, buffer.shape) and worth_streaming(self.memory[view.base])
+        """Whether it is best written past the caches: a large result in memory of its own that no row reads."""
+        number = view.base
+        is_result = number in self._external and number in self.layout.offsets
+        whole = view == View.whole(number, self.plan.buffers[number].shape)
+        if not is_result or not whole or not worth_streaming(self.memory[number]):
+            return False
+        return not any(number == read.base for row in self.plan.rows for read in row.inputs)
 
     def address(self, view: View) -> int:
         """Where a view begins."""
@@ -286,7 +289,11 @@ class _LoopRow:
             tuple(reductions),
             tuple(inout),
             scales,
-            tuple(k for k, view in enumerate(row.outputs) if flat and inout[k] < 0 and machine.streams(view)),
+            tuple(
+                k
+                for k, view in enumerate(row.outputs)
+                if flat and ends_whole and inout[k] < 0 and kinds[id(view)] == "real" and machine.streams(view)
+            ),
         )
         if not supported(self.spec):
             raise NotImplementedError(f"no kernel for {self.spec}")

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from tinynn.compiler.views import View
 
 PIECE = 1 << 16  # elements: whole pages of every dtype
-LONG = 2e7  # operations and bytes from which on threads share rows,
+_PER_NANOSECOND = 40  # operations and bytes that one thread does, about
+LONG = 2 * threads.LEAST_WORK * _PER_NANOSECOND  # from which on threads share rows,
 SHORT = LONG / 20  # if each of them has that many
 
 
@@ -78,20 +79,17 @@ def _collide(row: Row, other: Row, machine: NumbaMachine) -> bool:
         itertools.product(row.outputs, (*other.inputs, *other.outputs)), itertools.product(row.inputs, other.outputs)
     )
     for a, b in pairs:
-        (first, size, end), (other_first, other_size, other_end) = _span(a, machine), _span(b, machine)
-        if (first, size) != (other_first, other_size) and first < other_end and other_first < end:
+        span, other_span = _span(a, machine), _span(b, machine)
+        if span != other_span and span[0] < other_span[1] and other_span[0] < span[1]:
             return True
     return False
 
 
-def _span(view: View, machine: NumbaMachine) -> tuple[int, int, int]:
-    """Where a view begins, the bytes of an element, and where it ends."""
+def _span(view: View, machine: NumbaMachine) -> tuple[int, int]:
+    """Where a view begins and ends. Rows of a run have as many elements: in one span they meet one by one."""
     first, size = machine.address(view), machine.memory[view.base].itemsize
-    return (
-        first,
-        size,
-        first + size * math.prod(n for n, stride in zip(view.shape, view.strides, strict=True) if stride),
-    )
+    length = math.prod(n for n, stride in zip(view.shape, view.strides, strict=True) if stride)
+    return first, first + size * length
 
 
 def cut(rows: Sequence[tuple[Row, Sharable]], machine: NumbaMachine) -> list[list[tuple[Row, list[int]]]]:

@@ -108,6 +108,7 @@ class StandardScaler(Module):
                     f"StandardScaler.fit: sample_weight must hold {len(data)} numbers, one for each sample, none of "
                     f"them negative and not all 0; its shape is {weight.shape}"
                 )
+            wide, sample_weight = wide[weight > 0], weight[weight > 0]
         # The mean of the differences to one sample: so the mean of a constant is exactly that constant.
         mean = wide[0] + np.average(wide - wide[0], axis=0, weights=sample_weight)
         spread = np.ptp(wide, axis=0)

@@ -53,7 +53,7 @@ _LANGUAGE = CudaLanguage(
     {
         **CUDA.templates,
         "erf_given": "erf({0})",
-        "normal_cdf": "T(0.5) * erfc({0} * T(-0.70710678118654752))",
+        "normal_cdf": "(T(0.5) * erfc(({0}) * T(-0.70710678118654752)))",
         "one_plus_erf": "erfc(-{0})",
     },
     CUDA.needs_names,

@@ -37,6 +37,7 @@ import llvmlite
 import llvmlite.binding as llvm
 
 from tinynn.kernels import disk_cache
+from tinynn.kernels.memory import LINE
 
 __all__ = ["Written", "address_of", "assembly", "interpreted", "was_kept"]
 
@@ -221,13 +222,16 @@ def _finished(written: Written, symbol: str) -> Any:
 def _with_streaming_stores(text: str) -> str:
     """Let vectors that are stored through a pointer marked `STREAMED` go past the caches."""
     scopes = re.findall(rf'^(!\d+) = !{{!"{STREAMED}"', text, re.MULTILINE)
+    if not scopes:
+        return text
     lists = re.findall(rf"^(!\d+) = !{{[^}}]*(?:{'|'.join(scopes)})\b", text, re.MULTILINE)
 
     def store(match: re.Match[str]) -> str:
         begin, lanes, element, rest, scope = match.groups()
         if scope not in lists:
             return match[0]
-        return f"{begin}, align {int(lanes) * _BYTES[element]}{rest}, !nontemporal !{{i32 1}}"
+        aligned = min(int(lanes) * _BYTES[element], LINE)  # as far as arrays are
+        return f"{begin}, align {aligned}{rest}, !nontemporal !{{i32 1}}"
 
     stored = r"^( *store <(\d+) x (float|double)> .*), align \d+(.*!alias\.scope (!\d+).*)$"
     return re.sub(stored, store, text, flags=re.MULTILINE)

@@ -1,10 +1,10 @@
 """When is a loop long enough to be shared among threads, and how is it shared?
 
-Handing work to another thread takes tens of microseconds, and milliseconds on a busy machine, so a kernel gives an
-estimate of the time that one thread would need. Kernels are compiled once, as serial loops over
-``range(first, last)`` that release the interpreter's lock; plain Python threads run the same machine code on parts
-of the range. (Numba's own parallel loops cost a second of compilation per kernel, and one of its threading layers
-ends the process when two threads call it at once.)
+Handing work to another thread takes some 40 microseconds on an idle machine (and milliseconds where something else
+keeps the processor busy), so a kernel gives an estimate of the time that one thread would need. Kernels are compiled
+once, as serial loops over ``range(first, last)`` that release the interpreter's lock; plain Python threads run the same
+machine code on parts of the range. (Numba's own parallel loops cost a second of compilation per kernel, and one of its
+threading layers ends the process when two threads call it at once.)
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from functools import partial
+from queue import SimpleQueue
 from typing import Any
 
 __all__ = ["LEAST_WORK", "available", "run_together", "share", "threads_for"]
@@ -41,56 +42,44 @@ def threads_for(nanoseconds: float) -> int:
 
 
 class _Helper:
-    """A thread that waits for a call. Two locks wake it and tell that it is done, in a third of a future's time."""
+    """A thread that waits for calls. Two queues do in a third of the time what a pool of futures does."""
 
     def __init__(self) -> None:
-        self._begin, self._end = threading.Lock(), threading.Lock()
-        self._begin.acquire()
-        self._end.acquire()
-        self._call: Callable[[], None] | None = None
-        self._error: BaseException | None = None
+        self.done = True
+        self.error: BaseException | None = None
+        self._calls: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self._ended: SimpleQueue[None] = SimpleQueue()
         threading.Thread(target=self._work, name="tinynn-kernel", daemon=True).start()
 
     def _work(self) -> None:
         while True:
-            self._begin.acquire()
+            call = self._calls.get()
             try:
-                self._call()  # type: ignore[misc]
+                call()
             except BaseException as error:  # `run_together` raises it
-                self._error = error
-            self._call = None
-            self._end.release()
+                self.error = error
+            del call  # and what it holds
+            self.done = True
+            self._ended.put(None)
 
-    @staticmethod
-    def started(call: Callable[[], None]) -> _Helper:
-        """A helper that runs a call."""
-        try:
-            helper = _idle.pop()
-        except IndexError:
-            helper = _Helper()
-        helper._call = call
-        helper._begin.release()
-        return helper
+    def start(self, call: Callable[[], None]) -> None:
+        self.done, self.error = False, None
+        self._calls.put(call)
 
-    def wait(self) -> BaseException | None:
-        """Return when the call is done, also if an interrupt arrives: what it writes to must live so long."""
-        try:
-            self._end.acquire()
-        except BaseException as interrupt:
-            self._end.acquire()
-            self._error = interrupt
-        error, self._error = self._error, None
-        _idle.append(self)
-        return error
+    def wait(self) -> None:
+        while not self.done:  # an interrupted wait may have left a message behind
+            self._ended.get()
 
 
-_idle: list[_Helper] = []
+_idle: list[_Helper] = []  # as many as were needed at once
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_idle.clear)  # threads do not survive a fork
 
 
 def run_together(calls: Sequence[Callable[[], None]]) -> None:
     """Run the first call in this thread and the others in threads beside it; return when all are done.
+
+    Also if one fails, or the user interrupts: what the others write to must live as long as they run.
 
     Examples
     --------
@@ -99,13 +88,36 @@ def run_together(calls: Sequence[Callable[[], None]]) -> None:
     >>> sorted(found)
     [1, 2]
     """
-    helpers = [_Helper.started(call) for call in calls[1:]]
+    helpers: list[_Helper] = []
     try:
+        for call in calls[1:]:
+            try:
+                helper = _idle.pop()
+            except IndexError:
+                helper = _Helper()
+            helper.start(call)
+            helpers.append(helper)
         calls[0]()
     finally:
-        errors = [error for helper in helpers if (error := helper.wait()) is not None]
+        errors = _waited_for(helpers)
     if errors:
         raise errors[0]
+
+
+def _waited_for(helpers: list[_Helper]) -> list[BaseException]:
+    """What the helpers raised, when all are done."""
+    interrupt: BaseException | None = None
+    for helper in helpers:
+        while not helper.done:
+            try:
+                helper.wait()
+            except BaseException as raised:
+                interrupt = raised
+    errors = [helper.error for helper in helpers if helper.error is not None]
+    _idle.extend(helpers)
+    if interrupt is not None:
+        raise interrupt
+    return errors
 
 
 def share(kernel: Callable[..., None], count: int, nanoseconds: float, *args: Any) -> None:

@@ -100,7 +100,8 @@ class MaxPool2d(Op):
         place = xp.argmax(flat, axis=-1)
         rows = xp.arange(view.shape[2])[:, None] * sh + place // kw - ph
         columns = xp.arange(view.shape[3])[None, :] * sw + place % kw - pw
-        return xp.max(flat, axis=-1), rows * width + columns
+        index = rows * width + columns
+        return xp.max(flat, axis=-1), index.astype("int32" if height * width < 2**31 else "int64")
 
     def grad_x(self, g, *, index, x_shape):
         samples, channels, height, width = x_shape
