@@ -80,6 +80,8 @@ def _peak(column: str, layers: list[int], batch: int, loss: str) -> dict[str, An
     for _ in range(5):
         small()
     del small
+    # A small compiled network does without Numba; a large array does not. Of PyTorch all is loaded by now.
+    float(nx.nn.functional.relu(nx.tensor(np.ones((1024, 1024), np.float32))).sum().item())
     gc.collect()
     before = resident()
     forget_peak()
