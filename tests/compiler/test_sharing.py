@@ -112,7 +112,7 @@ def test_large_results_are_written_past_the_caches(monkeypatch: pytest.MonkeyPat
     machine = NumbaMachine(record(f, tn.Tensor(x)))
     assert len(machine._stretches) == 1
     loops = [machine._prepared_for(row) for row in machine.plan.rows]
-    streamed = sum(len(loop.spec.streamed) for loop in loops)  # type: ignore[union-attr]
+    streamed = sum(len(loop.spec.streamed) for loop in loops)
     assert streamed == 2
     for ours, eager in zip(machine.run([x]), f(tn.Tensor(x)), strict=True):
         np.testing.assert_allclose(ours.numpy(), eager.numpy(), 1e-6 if dtype == "float32" else 1e-14)
@@ -162,10 +162,10 @@ def test_rows_run_together_if_they_meet_at_the_same_elements(
         return View.whole(number, (8 * PIECE,))
 
     rows, machine = [row(first), row(second)], Memory()
-    found = list(sharing.runs(rows, machine))  # type: ignore[arg-type]
+    found = list(sharing.runs(rows, machine))
     assert [len(run) for _, run in found] == ([2] if together else [1, 1])
     assert all(is_shared for is_shared, _ in found)
-    pieces = [words for _, words in sharing.cut(found[0][1], machine)[0]]  # type: ignore[arg-type]
+    pieces = [words for _, words in sharing.cut(found[0][1], machine)[0]]
     whole = 3 * PIECE
     expected = [(at, at + PIECE) for at in range(0, whole, PIECE) for _ in range(2)] if together else [(0, whole)]
     assert list(map(tuple, pieces)) == expected

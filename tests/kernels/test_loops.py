@@ -59,6 +59,17 @@ def operand(access, sizes, dtype, rng, order=None):
     return array[..., ::3] if access.axes[-1] == 2 else array
 
 
+def require_avx():
+    codegen = pytest.importorskip("numba.core.codegen")
+    if "+avx" not in codegen.get_host_cpu_features():
+        pytest.skip("reads the assembly of an x86-64 processor with AVX")
+
+
+def machine_code(spec):
+    kernel = compile_loop(spec)
+    return assembly(disk_cache.load(kernel.source, kernel.name).written())
+
+
 def run(spec, sizes, arrays):
     compiled = compile_loop(spec, "made by a test")
     words = row_words(
@@ -179,13 +190,11 @@ def test_results_past_the_caches(dtype, n):
 @compiled_only
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_what_is_written_past_the_caches(dtype):
-    if "+avx" not in pytest.importorskip("numba.core.codegen").get_host_cpu_features():
-        pytest.skip("reads the assembly of an x86-64 processor with AVX")
+    require_avx()
     one, a0, a1 = Access((1,)), Symbol.variable("a0"), Symbol.variable("a1")
     usual = LoopSpec(dtype, 1, (one, one), (a0 * a1, a0 - a1), (one, one), ("", ""), (-1, -1))
     for streamed in ((), (1,), (0, 1)):
-        source = compile_loop(replace(usual, streamed=streamed)).source
-        text = assembly(disk_cache.load(source, "flat_loop").written())
+        text = machine_code(replace(usual, streamed=streamed))
         stores = re.findall(r"\bv?movnt\w+", text)
         assert bool(stores) == bool(streamed)
         assert len(stores) % max(len(streamed), 1) == 0
@@ -346,17 +355,10 @@ def test_the_same_specification_gives_the_same_kernel():
     assert flat(lambda x: x + 1.0, 1) != flat(lambda x: x + 1.0, 1, dtype="float32")
 
 
-def machine_code(spec):
-    kernel = compile_loop(spec)
-    return assembly(disk_cache.load(kernel.source, kernel.name).written())
-
-
 @compiled_only
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_loops_are_vectorised(dtype):
-    codegen = pytest.importorskip("numba.core.codegen")
-    if "+avx" not in codegen.get_host_cpu_features():
-        pytest.skip("reads the assembly of an x86-64 processor with AVX")
+    require_avx()
     everywhere, over = Access((1, 1)), ("sum",)
     flats = [
         flat(gelu_and_slope, 1, dtype=dtype),
