@@ -1,13 +1,13 @@
 """Peak memory of a training step: compiled tinynn next to PyTorch.
 
-1024-2048-2048-2048-10 with ReLU, batch 1024, cross entropy; and 100 layers of 256 with ReLU, batch 256,
-mean squared error; both with Adam, float32. Every measurement has a process of its own, which imports the
+1024-2048-2048-2048-10 with ReLU, batch 1024, cross entropy; and 100 layers of 256 with ReLU, batch 256, mean
+squared error; both with Adam, float32. Every measurement has a process of its own, which imports the
 framework, trains (and compiles) a network of two layers of 256 and applies a ReLU to a large array, so that
-libraries and compiler are loaded, and then builds the network and trains it for six steps, of which a compiled step compiles the third. The peak
-of the resident memory is given over the memory before the network was built: recording, compiling and the
-eager first steps are in it ("with the first steps"). It is then set back, and taken again over three more
-steps ("a step"), again over the memory before the network was built. The losses must agree with
-PyTorch's, or the row is VOID.
+libraries and compiler are loaded, and then builds the network and trains it for six steps, of which a
+compiled step compiles the third. The peak of the resident memory is given over the memory before the network
+was built: recording, compiling and the eager first steps are in it ("with the first steps"). It is then set
+back, and taken again over three more steps ("a step"), again over the memory before the network was built.
+The losses must agree with PyTorch's, or the row is VOID.
 """
 
 from __future__ import annotations
