@@ -99,7 +99,7 @@ class Kernel:
         flat = [a.reshape(-1) for a in arguments[:n]]
         numbers = [float(s) for s in arguments[n:]]
         size = flat[0].size
-        chunks = 1 if size < self._worth_threads else threads.threads_for(size * self.cost)
+        chunks = threads.threads_for(size * self.cost)
         if chunks <= 1:
             run(*flat, *numbers)
             return
