@@ -1,8 +1,8 @@
-"""Matrix products of the sizes that training has: tinynn's tiles, BLAS called by address, and NumPy's a @ b.
+"""Matrix products of the sizes that training has: tinynn's tiles and blocks, BLAS by address, and NumPy's a @ b.
 
 For a layer with weight W of shape (out, in) and a batch x: forward ``x @ W.T + b``, the gradient of the input
-``g @ W``, the gradient of the weight ``g.T @ x``. Tiles and BLAS are called many times in a row by compiled code, as in
-a compiled training step; NumPy's column is a call from Python into an array that is there (without the bias). A row
+``g @ W``, the gradient of the weight ``g.T @ x``. All but NumPy's are called many times in a row by compiled code, as
+in a compiled training step; NumPy's column is a call from Python into an array that is there (without the bias). A row
 in which results disagree is VOID. A star marks what `choose_product` takes.
 """
 
@@ -27,7 +27,7 @@ NETWORKS = [  # dtype, batch, widths
 ]
 SQUARES = [(dtype, n) for dtype in ("float64", "float32") for n in (96, 128, 192, 256, 384, 512, 768, 1024, 2048)]
 TOLERANCE = {"float64": 1e-12, "float32": 3e-4}  # of the largest element
-MANNERS = ("tiles", "blas", "numpy")
+MANNERS = ("tiles", "blocks", "blas", "numpy")
 
 
 def cases(squares: bool) -> list[dict[str, Any]]:
@@ -35,14 +35,18 @@ def cases(squares: bool) -> list[dict[str, Any]]:
     found: dict[tuple[Any, ...], dict[str, Any]] = {}
     if squares:
         for dtype, n in SQUARES:
-            found[dtype, n] = {"dtype": dtype, "role": "forward", "m": n, "n": n, "k": n}
+            for role in ("forward", "dW"):
+                found[dtype, n, role] = {"dtype": dtype, "role": role, "m": n, "n": n, "k": n}
         return list(found.values())
     for dtype, batch, widths in NETWORKS:
         for into, out in itertools.pairwise(widths):
-            shapes = {"forward": (batch, out, into), "dx": (batch, into, out), "dW": (out, into, batch)}
-            for role, (m, n, k) in shapes.items():
+            for role, (m, n, k) in _roles(batch, into, out).items():
                 found[dtype, role, m, n, k] = {"dtype": dtype, "role": role, "m": m, "n": n, "k": k}
     return list(found.values())
+
+
+def _roles(batch: int, into: int, out: int) -> dict[str, tuple[int, int, int]]:
+    return {"forward": (batch, out, into), "dx": (batch, into, out), "dW": (out, into, batch)}
 
 
 # ------------------------------------------------------------------------------------------------- in the worker
@@ -63,15 +67,16 @@ def _round(dtype: str, role: str, m: int, n: int, k: int, seconds: float) -> dic
     b = _array(rng, n, k, dtype).T if role == "forward" else _array(rng, k, n, dtype)
     bias = _array(rng, 1, n, dtype)[0]
     has_bias = role == "forward"
-    out = np.empty((m, n), dtype)
+    out, x_size = np.empty((m, n), dtype), np.dtype(dtype).itemsize
     (a0, a1), (b0, b1) = ([stride // x.itemsize for stride in x.strides] for x in (a, b))
     chosen = products.choose_product(dtype, m, n, k, (a0, a1), (b0, b1), has_bias)
     tiles = chosen
-    if chosen.kind == "blas":
-        large, products._large = products._large, lambda volume: False
+    if chosen.kind in ("blocks", "blas"):
+        large, products._large = products._large, lambda volume, kind: False
         tiles = products.choose_product(dtype, m, n, k, (a0, a1), (b0, b1), has_bias)
         products._large = large
-    scratch = np.empty(tiles.scratch_bytes + 64, np.uint8)
+    blocks = products.Blocks(lanes=products.REGISTER_BYTES // x_size)
+    scratch = np.empty(max(tiles.scratch_bytes, blocks.scratch_bytes(x_size)) + 64, np.uint8)
     exact = a.astype(np.float64) @ b.astype(np.float64) + (bias if has_bias else 0.0)
 
     def timed(product: Any) -> tuple[float, float]:
@@ -89,11 +94,12 @@ def _round(dtype: str, role: str, m: int, n: int, k: int, seconds: float) -> dic
 
     found: dict[str, Any] = {"chosen": chosen.kind, "name": tiles.name}
     found["tiles"], found["error"] = timed(tiles)
-    found["blas"], error = None, 0.0
-    if blas.expressible(m, k, (a0, a1)) and blas.expressible(k, n, (b0, b1)):
-        found["blas"], error = timed(products.compile_product("blas", dtype))
+    for kind, options in (("blocks", blocks), ("blas", ())):
+        found[kind] = None
+        if blas.expressible(m, k, (a0, a1)) and blas.expressible(k, n, (b0, b1)):
+            found[kind], error = timed(products.compile_product(kind, dtype, *options))
+            found["error"] = max(found["error"], error)
     found["numpy"] = common.best_time(lambda: np.matmul(a, b, out=out), seconds)
-    found["error"] = max(found["error"], error)
     return found
 
 
@@ -124,13 +130,14 @@ def main(argv: list[str] | None = None) -> None:
             right = all(found["error"] <= TOLERANCE[case["dtype"]] for found in rounds)
             operations = 2 * case["m"] * case["n"] * case["k"]
             cells = [common.duration(best[manner]) for manner in MANNERS]
-            cells[kind == "blas"] += " *"
-            speed = f"{operations / (best['blas' if kind == 'blas' else 'tiles'] or math.inf) / 1e9:.1f}"
+            chosen = kind if kind in MANNERS else "tiles"
+            cells[MANNERS.index(chosen)] += " *"
+            speed = f"{operations / (best[chosen] or math.inf) / 1e9:.1f}"
             name = f"{case['dtype']} {case['role']} {case['m']}×{case['k']} @ {case['k']}×{case['n']}"
             manner = rounds[0]["name"].removeprefix("product_").replace(f"_{case['dtype']}", "")
             rows.append([name, *cells, speed if right else "VOID", manner])
             numbers.append({**case, "seconds": best, "chosen": kind, "right": right, "GFLOP/s": speed})
-    header = ["product", "tiles", "BLAS by address", "NumPy", "GFLOP/s of *", "tiles: rows, vectors, lanes"]
+    header = ["product", "tiles", "blocks", "BLAS by address", "NumPy", "GFLOP/s of *", "tiles: rows, vectors, lanes"]
     text = f"{options.threads} thread(s) for BLAS, one otherwise; best of {options.rounds} rounds.\n\n"
     name = "products" + ("_squares" if options.squares else "")
     common.report(name, "Matrix products", text + common.table(header, rows), numbers, options)

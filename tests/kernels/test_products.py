@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numba import config, njit
 
-from tinynn.kernels import blas
+from tinynn.kernels import blas, products
+from tinynn.kernels.blocks import Blocks
 from tinynn.kernels.native import as_float32, as_float64, drive
 from tinynn.kernels.products import choose_product, compile_product, row_words
 from tinynn.kernels.simd import REGISTER_BYTES, load_first, store, store_first
@@ -103,6 +105,42 @@ def test_blas(dtype, layouts, has_bias, shape):
     check(run(compile_product("blas", dtype), a, b, bias, gap=2), a, b, bias)
 
 
+@settings(deadline=None, max_examples=5 if config.DISABLE_JIT else 200)
+@given(
+    m=SIZES,
+    n=SIZES,
+    k=SIZES,
+    layouts=st.tuples(*[st.sampled_from([layout for layout in LAYOUTS if layout != "spread"])] * 2),
+    has_bias=st.booleans(),
+    dtype=st.sampled_from(DTYPES),
+    gap=st.sampled_from([0, 1, 5]),
+    options=st.sampled_from([Blocks(8, 2, 8, 16, 16, 32), Blocks(4, 3, 4, 8, 8, 12), Blocks(8, 2, 16, 16, 8, 64)]),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_blocks(m, n, k, layouts, has_bias, dtype, gap, options, seed):
+    """Several blocks along each axis, and parts of them at the edges."""
+    if k == 0:
+        k = 1
+    rng = np.random.default_rng(seed)
+    a, b = matrix(rng, m, k, dtype, layouts[0]), matrix(rng, k, n, dtype, layouts[1])
+    bias = rng.normal(size=n).astype(dtype) if has_bias else None
+    product = compile_product("blocks", dtype, *options)
+    product = replace(product, scratch_bytes=options.scratch_bytes(a.itemsize))
+    check(run(product, a, b, bias, gap), a, b, bias)
+
+
+@pytest.mark.skipif(config.DISABLE_JIT, reason="interpreted loops would take minutes")
+@pytest.mark.parametrize("layouts", [("rows", "columns"), ("columns", "rows")])
+def test_blocks_as_chosen(monkeypatch, layouts):
+    monkeypatch.setattr(products, "REGISTER_BYTES", 64)
+    monkeypatch.setattr(products, "_large", lambda volume, kind: True)
+    rng = np.random.default_rng(8)
+    a, b = matrix(rng, 130, 1030, "float32", layouts[0]), matrix(rng, 1030, 1060, "float32", layouts[1])
+    product = choose_product("float32", 130, 1060, 1030, strides(a), strides(b), False)
+    assert product.kind == "blocks"
+    check(run(product, a, b, None), a, b, None)
+
+
 @pytest.mark.skipif(config.DISABLE_JIT, reason="interpreted loops would take minutes")
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("shape", [(300, 300, 300), (1030, 130, 257), (10000, 32, 4), (32, 4, 10000)])
@@ -125,6 +163,9 @@ def test_kinds():
     assert "swapped" in choose_product("float32", 32, 4, 10000, (1, 32), (4, 1), False).name
     assert kind(2048, 2048, 2048, (2048, 1), (1, 2048)) == "blas"
     assert kind(2048, 2048, 2048, (4096, 2), (1, 2048)) == "tiles"  # BLAS cannot step over columns
+    large = choose_product("float32", 2048, 2048, 2048, (2048, 1), (1, 2048), True)
+    assert large.kind == ("blocks" if REGISTER_BYTES == 64 else "blas")
+    assert choose_product("float32", 2048, 2048, 2048, (1, 2048), (2048, 1), False, has_sums=True).kind == "tiles"
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -17,7 +17,7 @@ from tinynn.kernels.symbols import Symbol
 if TYPE_CHECKING:
     from tinynn.compiler.plan import Buffer
 
-LARGEST = 1 << 26  # multiply-adds: larger products may go to BLAS, which knows neither factors nor sums
+LARGEST = 1 << 26  # multiply-adds: larger products may be done in blocks or by BLAS, without factors and sums
 
 
 def absorb_into_products(rows: list[Row], buffers: dict[int, Buffer], pinned: set[int]) -> None:

@@ -11,7 +11,7 @@ from tinynn.compiler.views import View
 if TYPE_CHECKING:
     from tinynn.compiler.plan import Buffer
 
-LARGE_PRODUCT = 1 << 26  # multiply-adds from which on BLAS may be faster, if the ...
+LARGE_PRODUCT = 1 << 26  # multiply-adds from which on threads share a product, if the ...
 LARGE_MATRIX = 1 << 14  # ... matrix that is no batch has so many elements
 
 

@@ -30,6 +30,8 @@ from tinynn.kernels.products import row_words as product_words
 from tinynn.kernels.threads import run_together
 
 _SHORT = 1e5  # operations in a step up to which the interpreter's lock is kept: giving it away costs as much
+_PRODUCT_COST = 0.4  # of an operation in a product, which are the quickest of all
+_TILES = 64  # rows and columns: whole tiles of any kernel
 _KINDS = {"bool": "bool", "int64": "int"}  # of operands that have another dtype than their loop
 
 
@@ -52,7 +54,7 @@ class NumbaMachine(Machine):
 
     def __init__(self, program: Program) -> None:
         self._prepared: dict[int, Prepared | None] = {}
-        self._scratch: dict[int, Array] = {}
+        self._scratch: dict[tuple[int, int], Array] = {}
         super().__init__(program)
 
     @property
@@ -226,11 +228,11 @@ class NumbaMachine(Machine):
         assert isinstance(row, Multiply)
         return _ProductRow(row, self)
 
-    def scratch(self, nbytes: int) -> Array:
+    def scratch(self, nbytes: int, thread: int = 0) -> Array:
         """Memory for a row while it runs. Rows run one after the other, so they share it, and it stays in cache."""
-        if nbytes not in self._scratch:
-            self._scratch[nbytes] = zero_bytes(nbytes + LINE)
-        return self._scratch[nbytes]
+        if (nbytes, thread) not in self._scratch:
+            self._scratch[nbytes, thread] = zero_bytes(nbytes + LINE)
+        return self._scratch[nbytes, thread]
 
     def streams(self, view: View) -> bool:
         """Whether it is best written past the caches: a large result in memory of its own that no row reads."""
@@ -334,21 +336,39 @@ class _ProductRow:
         self.kernel: CompiledProduct = choose_product(
             row.dtype, m, n, k, a.strides, b.strides, row.has_bias, row.has_times, len(row.outputs) > 1
         )
-        self.scratch = machine.scratch(self.kernel.scratch_bytes)
+        self.cost = _PRODUCT_COST * row.flops if self.kernel.kind == "blocks" else 0.0
 
     def words(self, machine: NumbaMachine) -> list[int]:
+        m, n, _ = self.row.sizes
+        return self._words(machine, slice(0, m), slice(0, n), thread=0)
+
+    def divided(self, machine: NumbaMachine, parts: int) -> list[list[int]]:
+        """The words for each thread: some rows of the result, or some columns where there are more of these."""
+        m, n, _ = self.row.sizes
+        length = -(-max(m, n) // parts // _TILES) * _TILES
+        ranges = [slice(first, min(first + length, max(m, n))) for first in range(0, max(m, n), length)]
+        both = [(part, slice(0, n)) if m >= n else (slice(0, m), part) for part in ranges]
+        return [self._words(machine, *part, thread) for thread, part in enumerate(both)]
+
+    def _words(self, machine: NumbaMachine, rows: slice, columns: slice, thread: int) -> list[int]:
+        """The words for some rows and columns of the result."""
         row = self.row
         a, b = row.inputs[:2]
         out, *sums = row.outputs
-        m, n, k = row.sizes
+        size = np.dtype(row.dtype).itemsize
+        first, column = rows.start, columns.start
+
+        def at(view: View, i: int, j: int) -> int:
+            return machine.address(view) + (i * view.strides[0] + j * view.strides[1]) * size
+
         return product_words(
-            self.kernel, m, n, k,
-            (machine.address(a), a.strides[0], a.strides[1]),
-            (machine.address(b), b.strides[0], b.strides[1]),
-            machine.address(row.bias) if row.bias is not None else 0,
-            (machine.address(out), out.strides[0]),
-            self.scratch.ctypes.data,
-            (machine.address(row.times), row.times.strides[0]) if row.times is not None else (0, 0),
+            self.kernel, rows.stop - first, columns.stop - column, row.sizes[2],
+            (at(a, first, 0), a.strides[0], a.strides[1]),
+            (at(b, 0, column), b.strides[0], b.strides[1]),
+            machine.address(row.bias) + column * size if row.bias is not None else 0,
+            (at(out, first, column), out.strides[0]),
+            machine.scratch(self.kernel.scratch_bytes, thread).ctypes.data,
+            (at(row.times, first, column), row.times.strides[0]) if row.times is not None else (0, 0),
             machine.address(sums[0]) if sums else 0,
         )  # fmt: skip
 

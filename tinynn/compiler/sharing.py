@@ -46,6 +46,21 @@ class Sharable(Protocol):
         """The words of the row for some of its elements; ``start`` is a multiple of `PIECE`."""
 
 
+@runtime_checkable
+class Divisible(Protocol):
+    """A row that is long enough for threads to share it by itself.
+
+    Attributes
+    ----------
+    cost : as above; 0 where it cannot be divided after all
+    """
+
+    cost: float
+
+    def divided(self, machine: NumbaMachine, parts: int) -> list[list[int]]:
+        """The words of the row for at most so many threads."""
+
+
 def runs(rows: Sequence[tuple[Row, Any]], machine: NumbaMachine) -> Iterator[tuple[bool, list[tuple[Row, Any]]]]:
     """The rows in their order, one by one or in runs that threads should share; and whether they should.
 
@@ -65,11 +80,11 @@ def runs(rows: Sequence[tuple[Row, Any]], machine: NumbaMachine) -> Iterator[tup
             if any(_collide(row, other, machine) for other, _ in run):
                 break
             run.append((row, prepared))
-        if sum(prepared.cost for _, prepared in run) >= LONG and threads.available() > 1:
-            yield True, run
-        else:
-            run = run or [rows[at]]
-            yield False, run
+        cost = sum(prepared.cost for _, prepared in run)
+        if not run:
+            run, alone = [rows[at]], rows[at][1]
+            cost = alone.cost if isinstance(alone, Divisible) else 0.0
+        yield cost >= LONG and threads.available() > 1, run
         at += len(run)
 
 
@@ -92,8 +107,11 @@ def _span(view: View, machine: NumbaMachine) -> tuple[int, int]:
     return first, first + size * length
 
 
-def cut(rows: Sequence[tuple[Row, Sharable]], machine: NumbaMachine) -> list[list[tuple[Row, list[int]]]]:
+def cut(rows: Sequence[tuple[Row, Any]], machine: NumbaMachine) -> list[list[tuple[Row, list[int]]]]:
     """The rows' words for each thread, in the order in which it takes them."""
+    row, prepared = rows[0]
+    if isinstance(prepared, Divisible):
+        return [[(row, words)] for words in prepared.divided(machine, threads.available())]
     elements = rows[0][1].elements
     per_thread = -(-elements // threads.available() // PIECE) * PIECE
     piece = PIECE if len(rows) > 1 else per_thread

@@ -5,17 +5,19 @@
 Bias, factors and sums are there or not.
 
 Sizes and strides are words of the row, so a kernel is compiled once per dtype and manner, and serves all shapes. There
-are three manners:
+are four manners:
 
 tiles
     A tile of the result stays in vector registers (`tinynn.kernels.tiles`). Where b is stored transposed, as in
     ``x @ weight.T``, a panel of columns at a time is first transposed into scratch memory.
 dots
     One row or one column of results: dot products along k.
+blocks
+    Large products in float32, on processors with registers of 64 bytes (`tinynn.kernels.blocks`).
 blas
-    Large products (`tinynn.kernels.blas`).
+    Other large products (`tinynn.kernels.blas`).
 
-Sums along k are in order in tiles, in several interleaved parts otherwise, with multiply-adds that round once. So
+Sums along k are in order in tiles, in several parts otherwise, with multiply-adds that round once. So
 each element differs from the exact sum by at most (k + 16) u (|a| @ |b| + |bias|) to first order, u = eps / 2
 (N. J. Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., section 3.1).
 
@@ -43,7 +45,8 @@ from typing import Any
 
 import numpy as np
 
-from tinynn.kernels import blas, disk_cache
+from tinynn.kernels import blas, disk_cache, threads
+from tinynn.kernels.blocks import Blocks, emit_blocks
 from tinynn.kernels.llvm_vectors import REGISTER_BYTES, kernel_text
 from tinynn.kernels.machine_code import Written, address_of, interpreted
 from tinynn.kernels.tiles import emit_dots, emit_tiles
@@ -63,7 +66,7 @@ class CompiledProduct:
         The kernel's, the first word of a row.
     name, source : str
         What is compiled, as Python.
-    kind : {"tiles", "dots", "blas"}
+    kind : {"tiles", "dots", "blocks", "blas"}
     scratch_bytes : int
         How much memory the row's last word must point to (0: none).
     """
@@ -137,8 +140,12 @@ def choose_product(
     if contiguous and k > 0 and (n == 1 or (m == 1 and b_strides[1] != 1)):
         return compile_product("dots", name, 4, REGISTER_BYTES // size, n != 1)
     plain = not (has_times or has_sums)
-    if _large(m * n * k) and plain and blas.expressible(m, k, a_strides) and blas.expressible(k, n, b_strides):
-        return compile_product("blas", name)
+    large = "blocks" if REGISTER_BYTES == 64 and name == "float32" else "blas"
+    if plain and blas.expressible(m, k, a_strides) and blas.expressible(k, n, b_strides) and _large(m * n * k, large):
+        if large == "blas":
+            return compile_product("blas", name)
+        blocks = Blocks()
+        return replace(compile_product("blocks", name, *blocks), scratch_bytes=blocks.scratch_bytes(size))
 
     (tile, cost), (swapped_tile, swapped_cost) = _tile_for(size, n), _tile_for(size, m)
     storing = 4 * REGISTER_BYTES // size * n  # to copy an element to its place takes about as long as four registers
@@ -154,22 +161,27 @@ def choose_product(
     return replace(found, scratch_bytes=scratch)
 
 
-def _large(volume: int) -> bool:
-    """Whether BLAS is faster than tiles on so many multiply-adds.
+def _large(volume: int, kind: str) -> bool:
+    """Whether so many multiply-adds are better done in blocks, or by BLAS, than in tiles alone.
 
-    Square products x @ w.T measured on an AMD EPYC (Zen 4) with the BLAS of SciPy 1.17 (OpenBLAS), tiles / BLAS::
+    GFLOP/s of one thread for square products of float32, measured on an AMD EPYC (Zen 4, SciPy's OpenBLAS 0.3.31)::
 
-              n           128      256      384      512      768     1024     2048
-        float64 one     76/91  623/708  2.1/2.3  5.0/5.6  17/17.8    40/42  419/459  (us, us, ms, ...)
-        float64 two     76/-   619/-    2.1/1.6  5.6/3.7  17/-       41/-   383/199
-        float32 one     39/51  306/366  1.0/1.2  2.5/2.7  8.6/9.6    21/22  197/169
-        float32 two     39/35  309/210  1.0/0.8  2.5/-    8.4/-      21/-   182/88
+              n      256  512  768  1000 1024 1536 2048
+        x @ w.T
+          tiles      111  102  109  109  109  108  106
+          blocks     108  104  105  106  105  106  109
+          BLAS        98   97  100  102   97  104  104
+        x.T @ w
+          tiles      113  108  102   91   89   48   26
+          blocks     107  103  103  104  104  104  107
+          BLAS        95   87   94   95   92  102  102
 
-    So with one thread it is at 2048 in float32 that BLAS, which takes the sum along k in blocks, is faster; with two it
-    is where one product takes a millisecond, if the other core is idle (-: it was not, and BLAS took up to 200 times
-    as long).
+    In float64 BLAS, which is as fast as blocks there (53), overtakes tiles at about the same size. Where there are
+    several threads, they share a product from about a millisecond on.
     """
-    return volume >= (2**31 if _threads_of_blas() == 1 else 2**26)
+    if volume < 2**26 or volume >= 2**29:
+        return volume >= 2**29
+    return (threads.available() if kind == "blocks" else _threads_of_blas()) > 1
 
 
 @functools.cache
@@ -214,12 +226,12 @@ def compile_product(kind: str, dtype: str, *options: Any) -> CompiledProduct:
 
     Parameters
     ----------
-    kind : {"tiles", "dots", "blas"}
+    kind : {"tiles", "dots", "blocks", "blas"}
     dtype : {"float64", "float32"}
     *options
         For tiles: rows, vectors, lanes, and the layout of b ("direct", "transposed", "strided", or "swapped": see
         `tinynn.kernels.tiles`), of which all but "direct" need scratch memory. For dots: rows, lanes, and whether
-        the roles of a and b.T are swapped.
+        the roles of a and b.T are swapped. For blocks: those of `tinynn.kernels.blocks.Blocks`.
     """
     name = "_".join(map(str, ("product", kind, dtype, *options)))
     source = _source(name, kind, dtype, options)
@@ -236,7 +248,7 @@ def compile_product(kind: str, dtype: str, *options: Any) -> CompiledProduct:
     return CompiledProduct(address_of(name, source, write), name, source, kind)
 
 
-_EMITTERS: dict[str, Any] = {"tiles": emit_tiles, "dots": emit_dots, "blas": blas.emit_gemm}
+_EMITTERS: dict[str, Any] = {"tiles": emit_tiles, "dots": emit_dots, "blocks": emit_blocks, "blas": blas.emit_gemm}
 
 
 _PLAIN = '''"""{title}
@@ -272,7 +284,7 @@ def loops(row):
 
 def _source(name: str, kind: str, dtype: str, options: tuple[Any, ...]) -> str:
     """The printed kernel: the plain loops, which run if nothing is compiled, and how the machine code does it."""
-    emitter = f"tinynn.kernels.{'blas' if kind == 'blas' else 'tiles'}.{_EMITTERS[kind].__name__}"
+    emitter = f"{_EMITTERS[kind].__module__}.{_EMITTERS[kind].__name__}"
     plain = _PLAIN.format(
         title="out[m, n] = (a[m, k] @ b[k, n] + bias[n]) * times[m, n]; sums[m] = the sums of a's rows.",
         explained=_explained(kind, dtype, options),
@@ -285,6 +297,12 @@ def _source(name: str, kind: str, dtype: str, options: tuple[Any, ...]) -> str:
 def _explained(kind: str, dtype: str, options: tuple[Any, ...]) -> str:
     if kind == "blas":
         return f"By BLAS: {blas.FUNCTIONS[dtype]} computes out.T = b.T @ a.T, as it stores matrices by columns."
+    if kind == "blocks":
+        blocks = Blocks(*options)
+        return (
+            f"In blocks of {blocks.depth} steps along k, {blocks.high} rows of a and {blocks.wide} columns of b, which "
+            f"are copied first,\nand tiles of {blocks.rows} by {blocks.vectors * blocks.lanes} of these."
+        )
     if kind == "dots":
         rows, lanes, swapped = options
         what = "columns of b with a row of a" if swapped else "rows of a with a column of b"

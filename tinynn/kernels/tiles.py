@@ -28,7 +28,7 @@ from llvmlite import ir
 
 from tinynn.kernels.llvm_vectors import Vectors, counted, least, number, steps
 
-__all__ = ["Words", "emit_dots", "emit_tiles"]
+__all__ = ["Words", "emit_dots", "emit_tiles", "pack"]
 
 
 class Words:
@@ -79,7 +79,10 @@ def emit_tiles(builder: Any, row: Any, dtype: str, rows: int, vectors: int, lane
         no_bias = builder.icmp_signed("==", w.bias, number(0))
         bias = number(0) if swapped else builder.select(no_bias, number(0), builder.add(w.bias, offset))
         if packed:
-            _pack(v, w, column, vectors, layout)
+            source = builder.add(w.b, builder.mul(column, w.b_column))
+            count = least(builder, builder.sub(w.n, column), number(width))
+            side = lanes if layout == "transposed" else 1
+            pack(v, source, w.b_column, w.b_row, w.k, count, w.scratch, width, side)
         b = w.scratch if packed else builder.add(w.b, offset)
         out = builder.add(target, offset)
         no_times, times = builder.icmp_signed("==", w.times, number(0)), builder.add(w.times, offset)
@@ -182,24 +185,22 @@ def _tile_body(function: Any, outside: Vectors, rows: int, vectors: int) -> None
     builder.ret_void()
 
 
-def _pack(v: Vectors, w: Words, column: Any, vectors: int, layout: str) -> None:
-    """Copy a panel of b to the scratch memory, where its rows are contiguous.
+def pack(
+    v: Vectors, source: Any, across: Any, along: Any, k: Any, count: Any, target: Any, width: int, side: int
+) -> None:
+    """Write ``target[t, j] = source[j * across + t * along]`` for j < count: rows of `width` elements, one for each t.
 
-    A square of elements at a time is transposed in registers; columns beyond the last repeat it.
+    A square of `side` elements at a time is transposed in registers; for j beyond the last it is the last again.
     """
-    builder, row_bytes = v.builder, vectors * v.lanes * v.bytes
-    left = builder.sub(w.n, column)
-    count = least(builder, left, number(vectors * v.lanes))
-    side = v.lanes if layout == "transposed" else 1
+    builder, row_bytes = v.builder, width * v.bytes
     block = Vectors(builder, v.dtype, side)
     with steps(builder, count, side) as j:
-        places = [least(builder, builder.add(j, number(lane)), builder.sub(left, number(1))) for lane in range(side)]
-        first = builder.add(w.b, builder.mul(column, w.b_column))
-        sources = [builder.add(first, builder.mul(place, w.b_column)) for place in places]
-        target = builder.add(w.scratch, builder.mul(j, number(v.bytes)))
-        with steps(builder, w.k, side) as t:
-            here = builder.add(target, builder.mul(t, number(row_bytes)))
-            moved = builder.mul(t, w.b_row)
+        places = [least(builder, builder.add(j, number(lane)), builder.sub(count, number(1))) for lane in range(side)]
+        sources = [builder.add(source, builder.mul(place, across)) for place in places]
+        there = builder.add(target, builder.mul(j, number(v.bytes)))
+        with steps(builder, k, side) as t:
+            here = builder.add(there, builder.mul(t, number(row_bytes)))
+            moved = builder.mul(t, along)
             values = [block.load(builder.add(source, moved)) for source in sources]
             for i, value in enumerate(_transposed(block, values)):
                 block.store(value, builder.add(here, number(i * row_bytes)))
