@@ -72,7 +72,7 @@ def _round(dtype: str, role: str, m: int, n: int, k: int, seconds: float) -> dic
     chosen = products.choose_product(dtype, m, n, k, (a0, a1), (b0, b1), has_bias)
     tiles = chosen
     if chosen.kind in ("blocks", "blas"):
-        large, products._large = products._large, lambda volume, kind: False
+        large, products._large = products._large, lambda volume: False
         tiles = products.choose_product(dtype, m, n, k, (a0, a1), (b0, b1), has_bias)
         products._large = large
     blocks = products.Blocks(lanes=products.REGISTER_BYTES // x_size)

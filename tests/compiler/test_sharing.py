@@ -175,8 +175,8 @@ def test_rows_run_together_if_they_meet_at_the_same_elements(
 @pytest.mark.parametrize("has_bias", [False, True])
 def test_large_products(shared: list[int], monkeypatch: pytest.MonkeyPatch, shape: Any, has_bias: bool) -> None:
     """Threads take some rows each, or columns where there are more of these."""
-    monkeypatch.setattr(products, "REGISTER_BYTES", 64)
-    monkeypatch.setattr(products, "_large", lambda volume, kind: True)
+    monkeypatch.setattr(products, "_BLOCKS", True)
+    monkeypatch.setattr(products, "_large", lambda volume: True)
     m, n, k = shape
     rng = np.random.default_rng(7)
     x, w, g = (rng.normal(size=size).astype(np.float32) for size in ((m, k), (n, k), (m, n)))

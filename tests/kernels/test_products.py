@@ -130,13 +130,14 @@ def test_blocks(m, n, k, layouts, has_bias, dtype, gap, options, seed):
 
 
 @pytest.mark.skipif(config.DISABLE_JIT, reason="interpreted loops would take minutes")
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("layouts", [("rows", "columns"), ("columns", "rows")])
-def test_blocks_as_chosen(monkeypatch, layouts):
-    monkeypatch.setattr(products, "REGISTER_BYTES", 64)
-    monkeypatch.setattr(products, "_large", lambda volume, kind: True)
+def test_blocks_as_chosen(monkeypatch, dtype, layouts):
+    monkeypatch.setattr(products, "_BLOCKS", True)
+    monkeypatch.setattr(products, "_large", lambda volume: True)
     rng = np.random.default_rng(8)
-    a, b = matrix(rng, 130, 1030, "float32", layouts[0]), matrix(rng, 1030, 1060, "float32", layouts[1])
-    product = choose_product("float32", 130, 1060, 1030, strides(a), strides(b), False)
+    a, b = matrix(rng, 130, 1030, dtype, layouts[0]), matrix(rng, 1030, 1060, dtype, layouts[1])
+    product = choose_product(dtype, 130, 1060, 1030, strides(a), strides(b), False)
     assert product.kind == "blocks"
     check(run(product, a, b, None), a, b, None)
 
@@ -161,10 +162,8 @@ def test_kinds():
     assert kind(10, 1, 10, (10, 1), (1, 10)) == "dots"
     assert kind(1, 30, 10, (10, 1), (1, 10)) == "dots"
     assert "swapped" in choose_product("float32", 32, 4, 10000, (1, 32), (4, 1), False).name
-    assert kind(2048, 2048, 2048, (2048, 1), (1, 2048)) == "blas"
-    assert kind(2048, 2048, 2048, (4096, 2), (1, 2048)) == "tiles"  # BLAS cannot step over columns
-    large = choose_product("float32", 2048, 2048, 2048, (2048, 1), (1, 2048), True)
-    assert large.kind == ("blocks" if REGISTER_BYTES == 64 else "blas")
+    assert kind(2048, 2048, 2048, (2048, 1), (1, 2048)) == ("blocks" if REGISTER_BYTES == 64 else "blas")
+    assert kind(2048, 2048, 2048, (4096, 2), (1, 2048)) == "tiles"  # neither can step over columns
     assert choose_product("float32", 2048, 2048, 2048, (1, 2048), (2048, 1), False, has_sums=True).kind == "tiles"
 
 

@@ -13,9 +13,9 @@ tiles
 dots
     One row or one column of results: dot products along k.
 blocks
-    Large products in float32, on processors with registers of 64 bytes (`tinynn.kernels.blocks`).
+    Large products on processors with registers of 64 bytes (`tinynn.kernels.blocks`).
 blas
-    Other large products (`tinynn.kernels.blas`).
+    Large products on others (`tinynn.kernels.blas`).
 
 Sums along k are in order in tiles, in several parts otherwise, with multiply-adds that round once. So
 each element differs from the exact sum by at most (k + 16) u (|a| @ |b| + |bias|) to first order, u = eps / 2
@@ -140,11 +140,10 @@ def choose_product(
     if contiguous and k > 0 and (n == 1 or (m == 1 and b_strides[1] != 1)):
         return compile_product("dots", name, 4, REGISTER_BYTES // size, n != 1)
     plain = not (has_times or has_sums)
-    large = "blocks" if REGISTER_BYTES == 64 and name == "float32" else "blas"
-    if plain and blas.expressible(m, k, a_strides) and blas.expressible(k, n, b_strides) and _large(m * n * k, large):
-        if large == "blas":
+    if plain and blas.expressible(m, k, a_strides) and blas.expressible(k, n, b_strides) and _large(m * n * k):
+        if not _BLOCKS:
             return compile_product("blas", name)
-        blocks = Blocks()
+        blocks = Blocks(lanes=REGISTER_BYTES // size)
         return replace(compile_product("blocks", name, *blocks), scratch_bytes=blocks.scratch_bytes(size))
 
     (tile, cost), (swapped_tile, swapped_cost) = _tile_for(size, n), _tile_for(size, m)
@@ -161,27 +160,31 @@ def choose_product(
     return replace(found, scratch_bytes=scratch)
 
 
-def _large(volume: int, kind: str) -> bool:
+_BLOCKS = REGISTER_BYTES == 64  # BLAS elsewhere: the sizes of blocks have been measured on such processors only
+
+
+def _large(volume: int) -> bool:
     """Whether so many multiply-adds are better done in blocks, or by BLAS, than in tiles alone.
 
-    GFLOP/s of one thread for square products of float32, measured on an AMD EPYC (Zen 4, SciPy's OpenBLAS 0.3.31)::
+    Milliseconds that one thread takes for square products (``benchmarks/products.py --squares``), measured on an AMD
+    EPYC (Zen 4) with SciPy's OpenBLAS 0.3.31::
 
-              n      256  512  768  1000 1024 1536 2048
+                        float32                    float64
+              n    512   768  1024  2048      512   768  1024  2048
         x @ w.T
-          tiles      111  102  109  109  109  108  106
-          blocks     108  104  105  106  105  106  109
-          BLAS        98   97  100  102   97  104  104
+          tiles   2.35  8.07  19.2   159     4.78  16.2  39.9   327
+          blocks  2.39  8.06  19.1   153     4.81  16.3  39.6   317
+          BLAS    2.57  8.57  21.3   165     5.22  17.4  41.1   325
         x.T @ w
-          tiles      113  108  102   91   89   48   26
-          blocks     107  103  103  104  104  104  107
-          BLAS        95   87   94   95   92  102  102
+          tiles   2.37  8.21  21.2   498     5.19  17.9  78.2  1230
+          blocks  2.48  8.27  19.7   156     5.06  17.2  40.1   324
+          BLAS    2.62  9.09  21.9   166     5.22  17.8  41.8   323
 
-    In float64 BLAS, which is as fast as blocks there (53), overtakes tiles at about the same size. Where there are
-    several threads, they share a product from about a millisecond on.
+    Where there are several threads, they share a product from about a millisecond on.
     """
     if volume < 2**26 or volume >= 2**29:
         return volume >= 2**29
-    return (threads.available() if kind == "blocks" else _threads_of_blas()) > 1
+    return (threads.available() if _BLOCKS else _threads_of_blas()) > 1
 
 
 @functools.cache
