@@ -51,7 +51,7 @@ def main(argv: list[str] | None = None) -> None:
     if options.quick:
         names = [name for name in names if name in QUICK]
     seconds = 0.02 if options.quick else options.seconds
-    rows, numbers, peaks = [], [], []
+    rows, numbers, limits = [], [], []
     for name in names:
         common.progress(name)
         if name in CASES:
@@ -59,7 +59,7 @@ def main(argv: list[str] | None = None) -> None:
             title, bars, all_cores = f"{case.title}, {case.dtype}", case.bars, case.all_cores
             threads = measure.threads_for(options, all_cores)
             found = measure.measure_case(__file__, case, options.frameworks, threads, options.rounds, seconds)
-            peaks.append(report.peak_line(case, found))
+            limits.append(report.peak_line(case, found))
         else:
             layer = LAYERS[name]
             size = "×".join(map(str, layer.quick_shape if options.quick else layer.shape))
@@ -68,14 +68,15 @@ def main(argv: list[str] | None = None) -> None:
             found = measure.measure_layer(
                 __file__, layer, options.frameworks, threads, options.rounds, seconds, options.quick
             )
+            limits.append("" if options.quick else report.memory_line(layer, found))
         if threads > 1:
             title += f" ({threads} threads)"
         rows.append((title, bars, found))
         numbers.append({**report.numbers(name, title, found, options, all_cores), "bars": vars(bars)})
-    report.write("compiled_steps", "Compiled training steps", _page(options, rows, peaks), numbers, options)
+    report.write("compiled_steps", "Compiled training steps", _page(options, rows, limits), numbers, options)
 
 
-def _page(options: Any, rows: list[Any], peaks: list[str]) -> str:
+def _page(options: Any, rows: list[Any], limits: list[str]) -> str:
     """The tables and their explanation."""
     pairs = [(title, found) for title, _, found in rows]
     columns = "\n".join(f"- `{name}`: {COLUMNS[name].what}" for name in options.frameworks)
@@ -87,7 +88,7 @@ def _page(options: Any, rows: list[Any], peaks: list[str]) -> str:
             report.times_table(pairs, options.frameworks),
             "## Bars\n\nThe ratio is to PyTorch as it comes; beside it, to its fastest eager form in the same run.",
             report.bars_table(rows),
-            *filter(None, peaks),
+            *filter(None, limits),
             f"## Columns\n\n{columns}",
             report.notes(pairs),
         )

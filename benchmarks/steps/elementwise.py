@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import _common as common
 import numpy as np
 
 from .cases import Absent, Bars, Runner
@@ -66,6 +67,30 @@ def _samples(array: np.ndarray[Any, Any]) -> list[float]:
     flat = array.reshape(-1).astype(np.float64)
     chosen = flat[np.random.default_rng(4).integers(0, flat.size, SAMPLES)]
     return [*chosen.tolist(), float(flat.mean()), float(np.abs(flat).max())]
+
+
+def bandwidth(seconds: float, elements: int = 4 << 20) -> float:
+    """Bytes per second that threads read and write together, from two large arrays to two others past the caches."""
+    from numba import njit
+
+    from tinynn.kernels.memory import aligned_empty
+    from tinynn.kernels.simd import REGISTER_BYTES, drain, load, stream
+    from tinynn.kernels.threads import share
+
+    block = 1 << 16
+
+    @njit(nogil=True)
+    def move(first: int, last: int, x: Any, g: Any, out: Any, dx: Any) -> None:
+        for i in range(np.uint64(first * block), np.uint64(last * block), np.uint64(REGISTER_BYTES // 4)):
+            stream(out, i, load(x, i))
+            stream(dx, i, load(g, i))
+        drain()
+
+    arrays = [aligned_empty((elements,), np.float32) for _ in range(4)]
+    for array in arrays:
+        array.fill(1.0)
+    work = elements // block, 1e9, *arrays
+    return 4.0 * arrays[0].nbytes / common.best_time(lambda: share(move, *work), seconds)
 
 
 def difference(reference: dict[str, list[float]], other: dict[str, list[float]]) -> float:

@@ -85,6 +85,10 @@ class Bench:
         out = np.empty_like(a)
         return 2.0 * n**3 / common.best_time(lambda: np.matmul(a, b, out=out), seconds)
 
+    def bandwidth(self, seconds: float) -> float:
+        """Bytes per second that all threads together read and write at best."""
+        return elementwise.bandwidth(seconds)
+
 
 def best_time(runner: Runner, seconds: float) -> float:
     """As `_common.best_time`, for work that may be left behind by a call and is waited for after each chunk."""
@@ -110,7 +114,8 @@ def best_time(runner: Runner, seconds: float) -> float:
 def serve(column: str) -> None:
     """Be a worker until the reader has had enough."""
     bench = Bench(column)
-    common.serve({"setup": bench.setup, "layer": bench.layer, "time": bench.time, "peak": bench.peak})
+    tasks = (bench.setup, bench.layer, bench.time, bench.peak, bench.bandwidth)
+    common.serve({task.__name__: task for task in tasks})
 
 
 # ------------------------------------------------------------------------------------------------- the reader
@@ -127,7 +132,7 @@ class Measured:
     absent: dict[str, str] = field(default_factory=dict)
     notes: dict[str, str] = field(default_factory=dict)
     built: dict[str, float] = field(default_factory=dict)
-    peak: float | None = None  # operations per second
+    limit: float | None = None  # of the machine: operations, or bytes, per second
 
     def seconds(self, column: str) -> float | None:
         """The median over the rounds; None where there is none, or its losses are wrong."""
@@ -159,9 +164,12 @@ def measure(
     threads: int,
     rounds: int,
     seconds: float,
-    peak: bool = False,
+    limit: str = "",
 ) -> Measured:
-    """Every column in a process of its own; all are built first, and then timed in turn, round by round."""
+    """Every column in a process of its own; all are built first, and then timed in turn, round by round.
+
+    ``limit`` names the worker's task that finds what the machine can do at most.
+    """
     found = Measured()
     with _workers(script, columns, threads) as workers:
         for name, worker in workers.items():
@@ -187,9 +195,8 @@ def measure(
                 time = _asked(worker, found, {"task": "time", "seconds": seconds})
                 if time is not None:
                     found.timings.add(name, time)
-            if peak and "tinynn" in workers:
-                rate = workers["tinynn"].ask("peak", seconds=seconds)
-                found.peak = max(found.peak or 0.0, rate)
+            if limit and "tinynn" in workers:
+                found.limit = max(found.limit or 0.0, workers["tinynn"].ask(limit, seconds=seconds))
     for name in columns:
         common.progress(f"  {name:16} {found.words(name)}")
     return found
@@ -211,7 +218,7 @@ def measure_case(
 ) -> Measured:
     """A training step; a column whose losses differ from the reference's is void."""
     question = {"task": "setup", "case": asdict(case)}
-    found = measure(script, question, columns, threads, rounds, seconds, peak=case.name == "simplechains")
+    found = measure(script, question, columns, threads, rounds, seconds, "peak" if case.name == "simplechains" else "")
     reference = next((found.losses[name] for name in ("torch", "tinynn") if name in found.losses), [])
     for name, losses in found.losses.items():
         difference = common.agreement(reference, losses)
@@ -232,7 +239,8 @@ def measure_layer(
     """A layer on large arrays; a column whose results differ from PyTorch's is void."""
     shape = layer.quick_shape if quick else layer.shape
     question = {"task": "layer", "name": layer.name, "shape": shape}
-    found = measure(script, question, [c for c in columns if c in elementwise.COLUMNS], threads, rounds, seconds)
+    columns = [name for name in columns if name in elementwise.COLUMNS]
+    found = measure(script, question, columns, threads, rounds, seconds, limit="bandwidth")
     reference = next((found.samples[name] for name in ("torch", "tinynn") if name in found.samples), {})
     for name, samples in found.samples.items():
         difference = elementwise.difference(reference, samples)

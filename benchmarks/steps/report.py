@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ import _common as common
 
 from . import COLUMNS
 from .cases import Case
+from .elementwise import Layer
 from .measure import Measured, best, threads_for
 
 COMPILED = ("tinynn-compiled", "tinynn-epoch")
@@ -91,20 +93,35 @@ def times(ratio: float | None) -> str:
 
 def peak_line(case: Case, found: Measured) -> str:
     """A step's time against the time of its matrix products alone at the best rate measured in the same run."""
-    if found.peak is None:
+    if found.limit is None:
         return ""
-    products = case.product_flops / found.peak
-    shares = [
-        f"{name} {common.three_digits(seconds / products)}×"
-        for name in found.timings.rounds
-        if (seconds := found.seconds(name)) is not None
-    ]
-    rate = f"{found.peak / 1e9:.0f} GFLOP/s, NumPy, 1024×1024, float32, measured in the same rounds"
+    products = case.product_flops / found.limit
+    rate = f"{found.limit / 1e9:.0f} GFLOP/s, NumPy, 1024×1024, float32, measured in the same rounds"
     return (
         f"**{case.title}**: the matrix products of a step are {case.product_flops / 1e6:.1f} MFLOP, which take "
         f"{common.duration(products)} at the best rate of the machine ({rate}). A step takes, of that time: "
-        f"{', '.join(shares)}. Bar for tinynn compiled: ≤ 1.8×."
+        f"{_shares(found, products)}. Bar for tinynn compiled: ≤ 1.8×."
     )
+
+
+def memory_line(layer: Layer, found: Measured) -> str:
+    """A layer's time against what it takes to read its input and cotangent and to write its results."""
+    if found.limit is None:
+        return ""
+    moved = 4 * 4 * math.prod(layer.shape)
+    least = moved / found.limit
+    rate = f"{found.limit / 1e9:.0f} GB/s, measured in the same rounds"
+    return (
+        f"**{layer.title}**: input, cotangent, output and gradient are {moved / 1e6:.0f} MB, which are read and written "
+        f"in {common.duration(least)} at the best rate of the machine ({rate}). A step takes, of that time: "
+        f"{_shares(found, least)}."
+    )
+
+
+def _shares(found: Measured, least: float) -> str:
+    """Each column's time in units of the least that there can be."""
+    times_ = ((name, found.seconds(name)) for name in found.timings.rounds)
+    return ", ".join(f"{name} {times(seconds / least)}" for name, seconds in times_ if seconds is not None)
 
 
 def notes(rows: Sequence[tuple[str, Measured]]) -> str:
@@ -128,5 +145,5 @@ def numbers(name: str, title: str, found: Measured, options: Any, all_cores: boo
         "notes": found.notes,
         "absent": found.absent,
         "void": found.void,
-        "peak": found.peak,
+        "limit": found.limit,
     }
