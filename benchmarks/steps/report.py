@@ -112,8 +112,8 @@ def memory_line(layer: Layer, found: Measured) -> str:
     least = moved / found.limit
     rate = f"{found.limit / 1e9:.0f} GB/s, measured in the same rounds"
     return (
-        f"**{layer.title}**: input, cotangent, output and gradient are {moved / 1e6:.0f} MB, which are read and written "
-        f"in {common.duration(least)} at the best rate of the machine ({rate}). A step takes, of that time: "
+        f"**{layer.title}**: input, cotangent, output and gradient are {moved / 1e6:.0f} MB, which are read or "
+        f"written in {common.duration(least)} at the best rate of the machine ({rate}). A step takes, of that time: "
         f"{_shares(found, least)}."
     )
 

@@ -66,32 +66,28 @@ def emit_blocks(builder: Any, row: Any, dtype: str, *options: int) -> None:
     width = sizes.vectors * sizes.lanes
     strips, panels = w.scratch, builder.add(w.scratch, number(sizes.high * sizes.depth * v.bytes))
 
+    size = number(v.bytes)
+
     def at(first: Any, i: Any, down: Any, j: Any, right: Any) -> Any:
         """The address of an element."""
         return builder.add(first, builder.add(builder.mul(i, down), builder.mul(j, right)))
 
-    size = number(v.bytes)
     with steps(builder, w.k, sizes.depth) as t, steps(builder, w.n, sizes.wide) as column:
         depth = least(builder, builder.sub(w.k, t), number(sizes.depth))
         wide = least(builder, builder.sub(w.n, column), number(sizes.wide))
-        step = builder.mul(depth, size)  # from a column of the panels to the next, on the average of a panel
-        b = at(w.b, t, w.b_row, column, w.b_column)
-        _pack_block(v, b, w.b_column, w.b_row, depth, wide, panels, width)
+        _pack_block(v, at(w.b, t, w.b_row, column, w.b_column), w.b_column, w.b_row, depth, wide, panels, width)
         with steps(builder, w.m, sizes.high) as top:
             high = least(builder, builder.sub(w.m, top), number(sizes.high))
-            a = at(w.a, top, w.a_row, t, w.a_step)
-            _pack_block(v, a, w.a_row, w.a_step, depth, high, strips, sizes.rows)
-            corner = at(w.out, top, w.out_row, column, size)
-            is_first = builder.icmp_signed("==", t, number(0))
-            bias = builder.add(w.bias, builder.mul(column, size))
-            bias = builder.select(builder.icmp_signed("==", w.bias, number(0)), number(0), bias)
+            _pack_block(v, at(w.a, top, w.a_row, t, w.a_step), w.a_row, w.a_step, depth, high, strips, sizes.rows)
             with steps(builder, wide, width) as j, steps(builder, high, sizes.rows) as i:
-                out = at(corner, i, w.out_row, j, size)
-                shifted = builder.add(bias, builder.mul(j, size))
-                shifted = builder.select(builder.icmp_signed("==", bias, number(0)), number(0), shifted)
-                before = builder.select(is_first, shifted, out)  # what the sums are added to
+                out = at(w.out, builder.add(top, i), w.out_row, builder.add(column, j), size)
+                bias = builder.add(w.bias, builder.mul(builder.add(column, j), size))
+                bias = builder.select(builder.icmp_signed("==", w.bias, number(0)), number(0), bias)
+                is_first = builder.icmp_signed("==", t, number(0))
+                before = builder.select(is_first, bias, out)  # what the sums are added to; 0: nothing
                 before_row = builder.select(is_first, number(0), w.out_row)
-                strip, panel = at(strips, i, step, number(0), size), at(panels, j, step, number(0), size)
+                strip = builder.add(strips, builder.mul(i, builder.mul(depth, size)))
+                panel = builder.add(panels, builder.mul(j, builder.mul(depth, size)))
                 left = builder.sub(high, i), builder.sub(wide, j)
                 _tile(v, sizes, [depth, strip, panel, out, w.out_row, *left, before, before_row])
 
