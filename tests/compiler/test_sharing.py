@@ -171,16 +171,19 @@ def test_rows_run_together_if_they_meet_at_the_same_elements(
     assert list(map(tuple, pieces)) == expected
 
 
-@pytest.mark.parametrize("shape", [(330, 200, 70), (100, 333, 70), (20, 30, 70)])
+@pytest.mark.parametrize("shape", [(330, 200, 70), (100, 333, 70), (64, 64, 70)])
 @pytest.mark.parametrize("has_bias", [False, True])
-def test_large_products(shared: list[int], monkeypatch: pytest.MonkeyPatch, shape: Any, has_bias: bool) -> None:
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_large_products(
+    shared: list[int], monkeypatch: pytest.MonkeyPatch, shape: Any, has_bias: bool, dtype: str
+) -> None:
     """Threads take some rows each, or columns where there are more of these."""
     monkeypatch.setattr(products, "_BLOCKS", True)
     monkeypatch.setattr(products, "_large", lambda volume: True)
     m, n, k = shape
     rng = np.random.default_rng(7)
-    x, w, g = (rng.normal(size=size).astype(np.float32) for size in ((m, k), (n, k), (m, n)))
-    bias = rng.normal(size=n).astype(np.float32) if has_bias else None
+    x, w, g = (rng.normal(size=size).astype(dtype) for size in ((m, k), (n, k), (m, n)))
+    bias = rng.normal(size=n).astype(dtype) if has_bias else None
 
     def f(x: Any, w: Any, g: Any) -> Any:
         out = tn.nn.functional.linear(x, w, None if bias is None else tn.Tensor(bias))
@@ -189,6 +192,10 @@ def test_large_products(shared: list[int], monkeypatch: pytest.MonkeyPatch, shap
     machine = NumbaMachine(record(f, tn.Tensor(x), tn.Tensor(w), tn.Tensor(g)))
     for _ in range(2):
         out, dw = machine.run([x, w, g])
-        np.testing.assert_allclose(out.numpy(), x @ w.T + (0 if bias is None else bias), 1e-4, 1e-4)
-        np.testing.assert_allclose(dw.numpy(), g.T @ x, 1e-4, 1e-4)
-    assert shared == [{330: 3, 333: 3, 30: 1}[max(m, n)], {200: 2, 333: 3, 70: 2}[max(n, k)]] * 2
+        np.testing.assert_allclose(
+            out.numpy(),
+            x @ w.T + (0 if bias is None else bias),
+            *((1e-4, 1e-4) if dtype == "float32" else (1e-12, 1e-12)),
+        )
+        np.testing.assert_allclose(dw.numpy(), g.T @ x, *((1e-4, 1e-4) if dtype == "float32" else (1e-12, 1e-12)))
+    assert shared == [-(-longest // (-(-longest // 96) * 32)) for longest in (max(m, n), max(n, k))] * 2

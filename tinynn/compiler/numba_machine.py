@@ -30,8 +30,7 @@ from tinynn.kernels.products import row_words as product_words
 from tinynn.kernels.threads import run_together
 
 _SHORT = 1e5  # operations in a step up to which the interpreter's lock is kept: giving it away costs as much
-_PRODUCT_COST = 0.4  # of an operation in a product, which are the quickest of all
-_TILES = 64  # rows and columns: whole tiles of any kernel
+_TILES = 32  # rows and columns: whole tiles of any kernel
 _KINDS = {"bool": "bool", "int64": "int"}  # of operands that have another dtype than their loop
 
 
@@ -336,7 +335,7 @@ class _ProductRow:
         self.kernel: CompiledProduct = choose_product(
             row.dtype, m, n, k, a.strides, b.strides, row.has_bias, row.has_times, len(row.outputs) > 1
         )
-        self.cost = _PRODUCT_COST * row.flops if self.kernel.kind == "blocks" else 0.0
+        self.cost = float(row.flops) if self.kernel.kind == "blocks" else 0.0
 
     def words(self, machine: NumbaMachine) -> list[int]:
         m, n, _ = self.row.sizes

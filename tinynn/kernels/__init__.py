@@ -20,7 +20,7 @@ Kernels for the rows of a compiled step, called by address with one pointer to a
 
     native                          what such a kernel is, and the functions that it is written with
     loops, loop_source              elementwise loops and reductions: what they are; their text
-    products, tiles, blas           matrix products: which kernel; machine code for small ones; calls of BLAS
+    products, tiles, blocks, blas   matrix products: which kernel; machine code for small and large ones; calls of BLAS
     picks                           rows picked by an index, or added to; dropout masks
     driver, driver_loops            running the rows of a table, or an epoch of minibatches
 

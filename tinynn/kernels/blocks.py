@@ -16,6 +16,9 @@ number of threads.
 Source: K. Goto, R. A. van de Geijn, Anatomy of high-performance matrix multiplication, ACM Trans. Math. Softw. 34
 (2008) 12.
 
+The numbers are those of float32; for float64 a panel, and so a tile, is half as wide. Each thread that shares a product
+packs for itself.
+
 Addresses and strides are in bytes here. Up to 64 bytes beyond an array's last element may be read.
 """
 
@@ -38,7 +41,7 @@ class Blocks(NamedTuple):
 
     Attributes
     ----------
-    rows, vectors, lanes : of a tile
+    rows, vectors, lanes : of a tile; rows and lanes are powers of two, and there are no more rows than lanes
     depth : steps along k that a block has; a multiple of the lanes
     high, wide : a's rows and b's columns in a block; multiples of a tile's
     """
@@ -58,9 +61,12 @@ class Blocks(NamedTuple):
 def emit_blocks(builder: Any, row: Any, dtype: str, *options: int) -> None:
     """Write ``out = a @ b + bias`` for a row's operands, of which each has rows or columns that are contiguous.
 
-    `options` are those of `Blocks`.
+    `options` are those of `Blocks`. There must be steps along k: without any, nothing is written.
     """
     sizes = Blocks(*options)
+    assert sizes.rows.bit_count() == 1, "rows are transposed in squares"
+    assert sizes.lanes % sizes.rows == sizes.depth % sizes.lanes == 0, "packing writes whole squares"
+    assert sizes.high % sizes.rows == sizes.wide % (sizes.vectors * sizes.lanes) == 0, "blocks are whole tiles"
     v = Vectors(builder, dtype, sizes.lanes)
     w = Words(builder, row, v.bytes, swapped=False)
     width = sizes.vectors * sizes.lanes

@@ -140,7 +140,10 @@ def choose_product(
     if contiguous and k > 0 and (n == 1 or (m == 1 and b_strides[1] != 1)):
         return compile_product("dots", name, 4, REGISTER_BYTES // size, n != 1)
     plain = not (has_times or has_sums)
-    if plain and blas.expressible(m, k, a_strides) and blas.expressible(k, n, b_strides) and _large(m * n * k):
+    expressible = blas.expressible(m, k, a_strides) and blas.expressible(k, n, b_strides)
+    # copies of all of a for one panel, or of all of b for a few strips, cost more than they save
+    wide = min(m, n) >= 64 or a_strides[0] == 1
+    if plain and expressible and wide and _large(m * n * k):
         if not _BLOCKS:
             return compile_product("blas", name)
         blocks = Blocks(lanes=REGISTER_BYTES // size)
@@ -180,7 +183,8 @@ def _large(volume: int) -> bool:
           blocks  2.48  8.27  19.7   156     5.06  17.2  40.1   324
           BLAS    2.62  9.09  21.9   166     5.22  17.8  41.8   323
 
-    Where there are several threads, they share a product from about a millisecond on.
+    Where there are several threads, they share a product from about a millisecond on. So the last bits of a result
+    can depend on whether there are.
     """
     if volume < 2**26 or volume >= 2**29:
         return volume >= 2**29
