@@ -10,8 +10,12 @@ thing at a later call. For each way: what the library does about it.
 | tinynn's random numbers (dropout)                       | drawn anew at each run, the same as eagerly             |
 | printing a tensor, append to a list that is depended on | TraceError                                              |
 | printing something else                                 | happens in recorded calls only (documented)             |
+| an iterator                                             | TraceError                                              |
 | a Python argument, attribute, global, closure variable  | compiled for each value; eager after 8, with a warning  |
+| an object as an argument                                | compiled for each object                                |
 | config objects, dicts, lists, small NumPy arrays        | compared at each call                                   |
+| what only classes, namespaces, syntax, vars() lead to   | compared at each call (`test_what_is_seen`)             |
+| objects of other packages                               | a warning that they are compiled as they are            |
 | large NumPy arrays                                      | read at each run                                        |
 | learning rate, betas, weight decay                      | read at each step                                       |
 | a loss weight in a tensor                               | read at each run                                        |

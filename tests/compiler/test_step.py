@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import io
 from typing import Any
 
 import numpy as np
@@ -75,16 +76,16 @@ def test_nothing_is_there_before_the_first_call() -> None:
 
 
 def test_python_runs_twice_only() -> None:
-    counter = iter(range(100))
+    log = io.StringIO()
 
     def f(x: Any) -> Any:
-        next(counter)
+        log.write("run ")
         return x * 2
 
     step = tn.compile(f, machine="program")
     for _ in range(10):
         step(tn.ones(2))
-    assert next(counter) == 2
+    assert log.getvalue() == "run run "
 
 
 def test_explain_says_why_it_was_compiled_anew() -> None:

@@ -15,10 +15,10 @@ lists and objects edited) is compared at every call by `Watch`, which is printed
 
 from __future__ import annotations
 
-import dis
+import array
 import functools
+import operator
 import sys
-import sysconfig
 import types
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable
@@ -27,6 +27,19 @@ from typing import Any
 import numpy as np
 
 from tinynn.changes import CountedDict
+from tinynn.compiler.errors import TraceError
+from tinynn.compiler.reach import (
+    MAPPINGS,
+    READ_AS_A_WHOLE,
+    SYNTAX,
+    file_of,
+    global_names,
+    imported,
+    is_iterator,
+    is_strange,
+    is_users,
+    names_in,
+)
 from tinynn.compiler.watch import Watch, items_of
 from tinynn.graph import PACKAGE
 from tinynn.random import Generator, default_generator
@@ -36,40 +49,17 @@ SIMPLE = (bool, int, float, complex, str, bytes, type(None))
 MOST_ITEMS = 1000  # of a list or dict that is looked through
 MOST_BYTES = 4096  # of a NumPy array whose contents are compared
 DEEPEST = 60
-_HELD = (*SIMPLE, list, tuple, dict, set, frozenset, deque, Tensor, np.ndarray, types.SimpleNamespace)
-_LIBRARIES = tuple({PACKAGE, *map(str, sysconfig.get_paths().values())})
+_BYTES = (bytearray, array.array)
+_HELD = (
+    *SIMPLE, *_BYTES, *MAPPINGS, list, tuple, dict, set, frozenset, deque, Tensor, np.ndarray, np.generic, Generator,
+    types.SimpleNamespace, types.FunctionType,
+)  # fmt: skip
+_DESCRIPTORS = (types.MemberDescriptorType, types.GetSetDescriptorType, types.WrapperDescriptorType)
 
 
 def value_mark(value: Any) -> Hashable:
     """A simple value with its type: 1, 1.0 and True are three."""
     return type(value).__name__, repr(value) if isinstance(value, (float, complex)) else value
-
-
-@functools.lru_cache(maxsize=4096)
-def _is_users(filename: str) -> bool:
-    return not filename.startswith(_LIBRARIES) and "site-packages" not in filename
-
-
-@functools.lru_cache(maxsize=4096)
-def _names(code: types.CodeType) -> frozenset[str]:
-    """The names of globals and attributes in a function's code, and strings that may be used as such."""
-    found = set(code.co_names)
-    for constant in code.co_consts:
-        if isinstance(constant, str) and constant.isidentifier():
-            found.add(constant)
-        elif isinstance(constant, types.CodeType):
-            found |= _names(constant)
-    return frozenset(found)
-
-
-@functools.lru_cache(maxsize=4096)
-def _global_names(code: types.CodeType) -> frozenset[str]:
-    """The names that a function's code looks up as globals: an attribute of the same name is another thing."""
-    found = {i.argval for i in dis.get_instructions(code) if i.opname in ("LOAD_GLOBAL", "LOAD_NAME")}
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            found |= _global_names(constant)
-    return frozenset(found)
 
 
 class Look:
@@ -79,13 +69,21 @@ class Look:
     ----------
     marks : path -> what must stay as it is, e.g. ``{"model.0.training": ("bool", True), ...}``
     tensors, arrays, modules, optimizers, generators : what was met on the way, each once
+    strange : path -> class of what nobody can see change
     watch : what `tinynn.changes` does not see
+    given : the arguments that are objects
+
+    Raises
+    ------
+    TraceError
+        If an iterator is met: the function would go on in it, and a compiled one does not.
     """
 
     def __init__(
         self, function: Callable[..., Any], arguments: Iterable[tuple[str, Any]] = (), names: Iterable[str] = ()
     ) -> None:
         arguments = list(arguments)
+        self.given = [value for _, value in arguments]
         self.names = set(names)  # that the code uses, as far as known from an earlier look
         known = -1
         while known != len(self.names):  # those met late decide which attributes are looked at
@@ -96,6 +94,7 @@ class Look:
             self.modules: list[Any] = []
             self.optimizers: list[Any] = []
             self.generators: list[Generator] = [default_generator]
+            self.strange: dict[str, str] = {}
             self.kept: list[Any] = []  # marks hold ids: what they belong to must stay alive
             self.watch = Watch()
             self._seen: dict[int, str] = {}
@@ -140,14 +139,28 @@ class Look:
             self._array(path, value)
         elif isinstance(value, types.ModuleType):
             self.marks[path] = "module", value.__name__
-            if _is_users(getattr(value, "__file__", None) or PACKAGE):
-                self._attributes(path, value, vars(value), depth)
+            if is_users(getattr(value, "__file__", None) or PACKAGE):
+                self._attributes(path, vars(value), depth)
+        elif isinstance(value, _BYTES):
+            self.marks[path] = type(value).__name__, id(value), bytes(value)
+            self.watch.contents(value)
+        elif isinstance(value, MAPPINGS):
+            self.marks[path] = type(value).__name__, id(value)
+            for name in ("data", "maps"):  # what the containers of `collections` are made of
+                self._visit(f"{path}.{name}", getattr(value, name, None), depth + 1)
+            if isinstance(value, types.MappingProxyType):
+                self._container(path, value, depth)
         elif isinstance(value, (list, tuple, dict, set, frozenset, deque)):
             self._container(path, value, depth)
         elif isinstance(value, type):
             self.marks[path] = "class", id(value)
-            if _is_users(_file_of(value)):
+            if is_users(file_of(value)):
                 self._class(path, value, depth)
+        elif is_iterator(value):
+            raise TraceError(
+                f"{path} is an iterator ({type(value).__name__}). A compiled function runs no Python, so it could not "
+                "go on in it: give it next(...) as an argument"
+            )
         else:
             self._object(path, value, depth)
 
@@ -176,7 +189,7 @@ class Look:
                 self._visit(f"{path}.{name}", value, depth + 1)
         for name, value in getattr(module, "_layers", {}).items():
             self._visit(f"{path}.{name}", value, depth + 1)
-        if _is_users(_file_of(kind)):
+        if is_users(file_of(kind)):
             self._class(f"{path}.__class__", kind, depth)
 
     def _optimizer(self, path: str, optimizer: Any) -> None:
@@ -212,10 +225,14 @@ class Look:
                 continue
             self.watch.attribute(cell, "cell_contents")
             self._visit(where + name, value, depth + 1)
-        if not _is_users(code.co_filename):
+        if not is_users(code.co_filename):
             return
-        self.names |= _names(code)
-        names = _global_names(code)
+        self.names |= names_in(code)
+        self._attributes(path, vars(function), depth)
+        for name in sorted(imported(code)):
+            if name in sys.modules:  # not yet: it will be at the next look
+                self._visit(f"{where}{name}", sys.modules[name], depth + 1)
+        names = global_names(code)
         mentioned = [name for name in sorted(names) if name in function.__globals__]
         self.watch.items(function.__globals__, mentioned)
         for name in mentioned:
@@ -235,57 +252,64 @@ class Look:
             for item in value:
                 self._visit(f"{path}.{item!r}", item, depth + 1)
             return
-        keys: Any = list(value) if isinstance(value, dict) else range(len(value))
-        if isinstance(value, (list, dict, deque)) and not isinstance(value, CountedDict):
+        keys: Any = list(value) if isinstance(value, (dict, types.MappingProxyType)) else range(len(value))
+        if isinstance(value, (list, dict, deque, types.MappingProxyType)) and not isinstance(value, CountedDict):
             self.watch.items(value, keys, complete=True)
         for key in keys:
             self._visit(f"{path}.{key}", value[key], depth + 1)
+        kind = type(value)
+        if is_users(file_of(kind)):  # a class made of a list or a dict
+            self._attributes(path, getattr(value, "__dict__", {}), depth)
+            self._class(f"{path}.__class__", kind, depth)
 
-    def _attributes(self, path: str, owner: Any, attributes: Any, depth: int) -> None:
+    def _attributes(self, path: str, attributes: Any, depth: int) -> None:
         """Those that the code can have meant: an attribute that it never names may change."""
-        mentioned = [name for name in attributes if name in self.names]
-        if type(attributes) in (dict, types.MappingProxyType) or isinstance(attributes, dict):
-            self.watch.items(attributes, mentioned)
+        whole = not READ_AS_A_WHOLE.isdisjoint(self.names)
+        mentioned = [name for name in attributes if whole or name in self.names]
+        self.watch.items(attributes, mentioned)
+        self.watch.size(attributes)  # a new one may hide one of the class
         for name in mentioned:
             self._visit(f"{path}.{name}", attributes[name], depth + 1)
 
     def _class(self, path: str, kind: type, depth: int) -> None:
-        """Methods and attributes of a user's class and its bases, as far as they are named (or are ``forward``)."""
-        for base in kind.__mro__:
-            if not _is_users(_file_of(base)):
+        """Methods and attributes of a user's class and its bases, as far as they are named, or called by syntax."""
+        for base in (*kind.__mro__, *type.mro(type(kind))):
+            if not is_users(file_of(base)):
                 continue
             for name, value in vars(base).items():
-                if name not in self.names and name not in ("forward", "__call__"):
+                if name not in self.names and name not in SYNTAX and name != "forward":
                     continue
-                value = value.fget if isinstance(value, property) else getattr(value, "__func__", value)
-                if isinstance(value, (types.FunctionType, *SIMPLE, list, tuple, dict, Tensor, np.ndarray)):
-                    self.watch.items(vars(base), [name])
-                    self._visit(f"{path}.{name}", value, depth + 1)
+                if isinstance(value, _DESCRIPTORS):
+                    continue
+                if isinstance(value, property):
+                    value = value.fget
+                elif isinstance(value, functools.cached_property):
+                    value = value.func
+                elif isinstance(value, (staticmethod, classmethod)):
+                    value = value.__func__
+                self.watch.items(vars(base), [name])
+                self._visit(f"{path}.{name}", value, depth + 1)
 
     def _object(self, path: str, value: Any, depth: int) -> None:
         kind = type(value)
         self.marks[path] = "object", id(value)
-        owner = getattr(value, "__self__", None)  # of a method of a list or dict
-        if isinstance(value, types.BuiltinFunctionType) and not isinstance(owner, (type(None), types.ModuleType)):
-            self._visit(f"{path}.__self__", owner, depth + 1)
-        inner = getattr(value, "__wrapped__", None)
+        if is_strange(value):
+            self.strange[path] = f"{kind.__module__}.{kind.__qualname__}"
+        if isinstance(value, types.BuiltinFunctionType):
+            if not isinstance(value.__self__, (type(None), types.ModuleType)):  # of a method of a list or dict
+                self._visit(f"{path}.__self__", value.__self__, depth + 1)
+            return
+        if isinstance(value, operator.attrgetter):
+            self.names |= {part for name in value.__reduce__()[1] for part in name.split(".")}
+            return
+        attributes = getattr(value, "__dict__", {}) if kind.__module__ != "builtins" else {}
+        inner = attributes.get("__wrapped__")
         if isinstance(inner, types.FunctionType):
             self._visit(f"{path}.__wrapped__", inner, depth + 1)
-        if isinstance(value, types.BuiltinFunctionType) or not _is_users(_file_of(kind)):
-            if hasattr(value, "__dict__") and kind.__module__ != "builtins":
-                attributes = vars(value)
-                mine = kind.__module__.startswith("tinynn.")  # a scaler's tensors, which only its own code names
-                simple = [
-                    name
-                    for name, held in attributes.items()
-                    if (name in self.names and isinstance(held, _HELD)) or (mine and isinstance(held, Tensor))
-                ]
-                self.watch.items(attributes, simple)
-                for name in simple:
-                    self._visit(f"{path}.{name}", attributes[name], depth + 1)
+        if not is_users(file_of(kind)) and not isinstance(value, types.SimpleNamespace):
+            self._attributes_of_library(path, kind, attributes, depth)
             return
-        if hasattr(value, "__dict__"):
-            self._attributes(path, value, vars(value), depth)
+        self._attributes(path, attributes, depth)
         for base in kind.__mro__:
             for name in getattr(base, "__slots__", ()):
                 if name in self.names and hasattr(value, name):
@@ -293,13 +317,23 @@ class Look:
                     self._visit(f"{path}.{name}", getattr(value, name), depth + 1)
         self._class(f"{path}.__class__", kind, depth)
 
+    def _attributes_of_library(self, path: str, kind: type, attributes: dict[str, Any], depth: int) -> None:
+        """What code of the user names in an object of another library, as far as such things are known.
 
-def _file_of(kind: type) -> str:
-    """The file that a class is from; the library's own folder for those of no file."""
-    module = sys.modules.get(kind.__module__)
-    if kind.__module__ == "__main__":
-        return ""
-    return getattr(module, "__file__", None) or PACKAGE
+        Objects of this library are looked through for what learns: their own code, which names it, is not looked at.
+        """
+        module, optimizer = _class_of("tinynn.nn.module", "Module"), _class_of("tinynn.optim.optimizer", "Optimizer")
+        learns = (Tensor, Generator, module, optimizer)
+        ours = kind.__module__.startswith("tinynn.")
+        simple = [
+            name
+            for name, held in attributes.items()
+            if (name in self.names and (isinstance(held, _HELD) or is_users(file_of(type(held)))))
+            or ((ours or name in self.names) and isinstance(held, learns))
+        ]
+        self.watch.items(attributes, simple)
+        for name in simple:
+            self._visit(f"{path}.{name}", attributes[name], depth + 1)
 
 
 def _class_of(module: str, name: str) -> Any:

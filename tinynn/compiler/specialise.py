@@ -386,7 +386,10 @@ class Specialisation:
     def still_fits(self, arguments: Arguments, setting: tuple[Any, ...]) -> bool:
         """Whether nothing has changed since the last run: some ns per name, where a look takes µs."""
         seen = changes.count == self.changes_seen and self.stage == 2 and self.broken is None
-        return seen and self.setting == setting and self.key == arguments.key and self.unchanged()
+        if not seen or self.setting != setting or self.key != arguments.key:
+            return False
+        given = [value for _, value in arguments.objects]
+        return all(x is y for x, y in zip(given, self.look.given, strict=True)) and self.unchanged()
 
     def settle(self, count: int) -> None:
         """After a careful run: from now on, the count ``count`` means that nothing has changed."""

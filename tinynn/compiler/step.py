@@ -115,7 +115,21 @@ class CompiledFunction:
         elif found.broken:
             return f"mismatch: {found.broken}"
         found.look = look
+        self._warn_of(look.strange)
         return found
+
+    def _warn_of(self, strange: dict[str, str]) -> None:
+        """Say once what the compiled function will go on taking for what it was."""
+        for path, kind in strange.items():
+            if path not in self._warned:
+                self._warned.add(path)
+                name = getattr(self.function, "__qualname__", "function")
+                warnings.warn(
+                    f"{name} reaches {path} ({kind}). What it reads from there is compiled as it is now, and what it "
+                    "does there is not repeated: give it what changes as an argument",
+                    UserWarning,
+                    stacklevel=5,
+                )
 
     def _run(self, found: Specialisation, arguments: Arguments) -> Any:
         if not found.link(arguments, self._lock):

@@ -6,8 +6,6 @@ import operator
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import numpy as np
-
 ERRORS = "(LookupError, AttributeError, ValueError, TypeError)"  # of names and items that are gone
 
 
@@ -52,14 +50,21 @@ class Watch:
             plain = repr(key) if type(key) in (str, int) else self._name(key)
             self._parts.append(f"{where}[{plain}] is {self._name(mapping[key])}")
         if complete:
-            self._parts.append(f"len({where}) == {len(keys)}")
+            self.size(mapping)
+
+    def size(self, mapping: Any) -> None:
+        """How many values a dict or list has."""
+        self._parts.append(f"len({self._name(mapping)}) == {len(mapping)}")
 
     def attribute(self, owner: Any, name: str) -> None:
         """An attribute, looked up in the ordinary way."""
         self._parts.append(f"{self._name(owner)}.{name} is {self._name(getattr(owner, name))}")
 
-    def contents(self, array: np.ndarray[Any, Any]) -> None:
-        """The elements of a small array."""
+    def contents(self, array: Any) -> None:
+        """The elements of a small array, or of a ``bytearray``."""
+        if isinstance(array, bytearray):
+            self._parts.append(f"{self._name(array)} == {self._name(bytes(array))}")
+            return
         self._parts.append(f"{self._name(array)}.tobytes() == {self._name(array.tobytes())}")
 
     def same(self, value: Any) -> None:
