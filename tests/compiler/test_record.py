@@ -673,14 +673,12 @@ def test_what_nobody_needs_dies_while_recording() -> None:
     """As in an eager step: recording keeps no value alive, and an id that is used again means the new value."""
     x = rng.standard_normal(1000)
     dead: list[bool] = []
-    ids = set()
 
     def f(x: Any) -> Any:
         total = x
         for k in range(40):  # one after the other in the same memory, likely under the same id
             part = tn.sin(x * (k + 1.0)) + np.full(1000, float(k))
             gone = weakref.ref(part.array)
-            ids.add(id(part.array))
             total = total + part
             del part
             dead.append(gone() is None)
@@ -688,7 +686,6 @@ def test_what_nobody_needs_dies_while_recording() -> None:
 
     program = record(f, tn.tensor(x))
     assert all(dead)
-    assert len(ids) < 40
     other = rng.standard_normal(1000)
     np.testing.assert_allclose(program.run(tn.tensor(other)).numpy(), f(tn.tensor(other)).numpy(), 1e-13)
 
