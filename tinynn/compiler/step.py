@@ -92,6 +92,9 @@ class CompiledFunction:
         setting = (mode.recording, select.backend(), get_default_dtype().str)
         if self._current is not None and self._current.still_fits(arguments, setting):
             return self._current
+        for one in self.specialisations:  # another shape, say, but nothing else has changed
+            if one.still_fits(arguments, setting) and one.fits_gradients():
+                return one
         look = Look(self.function, arguments.objects, self._known_names)
         self._known_names = look.names
         key = (arguments.key, setting, tuple(look.marks.items()))
