@@ -80,6 +80,7 @@ class CudaMachine(Machine):
         ]
         self._gradients_in = [(t, whole(r)) for t, r in program.grads_in.items() if r in self.memory]
         self._gradients_out = [(t, r) for t, r in program.grads_out if r is not None]
+        self._used_up = program.used_up()
         self._numbers_written = [(t, n) for t, n in self.plan.assigned if not t.ndim]
         self.written = [t for t, _ in self.plan.assigned if t.ndim]
         self._on_cpu = registers_on_cpu(program)
@@ -269,6 +270,8 @@ class CudaMachine(Machine):
             tensor.array = self.device.copy(cell) if here else self.device.to_host(cell)[()]
         for tensor, register in self._gradients_out:
             tensor._grad = Tensor(self._value(self.plan.results[register]))
+        for tensor in self._used_up:
+            tensor._grad = None
 
     def refresh(self) -> None:
         """Look again at what is not read at every run: single numbers, settings, step numbers."""

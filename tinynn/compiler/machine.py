@@ -88,6 +88,7 @@ class Machine(StepNumbers, ABC):
             if r in self.memory
         ]
         self._gradients_out = [(t, r) for t, r in program.grads_out if r is not None]
+        self._used_up = program.used_up()
         self._written_cells = [(t, self.memory[n]) for t, n in self.plan.assigned if not t.ndim]
         self.written = [t for t, _ in self.plan.assigned if t.ndim]
         graph.writers.add(self)
@@ -239,7 +240,8 @@ class Machine(StepNumbers, ABC):
         A step of a small network takes two microseconds. Called loops and attributes would take as long again, so
         the compiled function prints what is to be done. None where a step is more than a few assignments.
         """
-        if self._external or self._gradients_in or self._gradients_out or self._written_cells or self._draws:
+        gradients = self._gradients_in or self._gradients_out or self._used_up
+        if self._external or gradients or self._written_cells or self._draws:
             return None
         names: dict[str, Any] = {"machine": self, "clock": graph.clock, "next_number": graph.next_number}
         names |= {"rows": self._run_rows, "Tensor": Tensor, "collect": self._collect, "number": self._number}
@@ -278,13 +280,15 @@ class Machine(StepNumbers, ABC):
             tensor.array = memory[0]
         for tensor, register in self._gradients_out:
             tensor._grad = Tensor(self._value(self.plan.results[register]))
+        for tensor in self._used_up:
+            tensor._grad = None
 
     def refresh(self) -> None:
         """Look again at what is not read at every run: single numbers, settings, step numbers."""
         for tensor, memory in self._cells:
             memory[0] = tensor.array
         for tensor, register in self.program.grads_out:
-            if register is None:
+            if register is None and tensor not in self.program.grads_in:  # those are read first
                 tensor._grad = None
         for tensor, _ in self.program.grads_out:
             if isinstance(tensor.node, graph.Leaf):

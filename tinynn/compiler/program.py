@@ -81,6 +81,10 @@ class Program:
         """Whether gradients are there, and absent, as when the program was recorded."""
         return all(t._grad is not None for t in self.grads_in) and all(t._grad is None for t in self.grads_absent)
 
+    def used_up(self) -> list[Tensor]:
+        """Tensors whose gradient is needed at the beginning, and forgotten at the end."""
+        return [t for t, register in self.grads_out if register is None and t in self.grads_in]
+
     def advance(self) -> bool:
         """Prepare the optimizers' steps for the next run: count them, and renew rates and bias corrections.
 
