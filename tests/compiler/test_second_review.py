@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +12,9 @@ import pytest
 
 import tinynn as tn
 from tinynn import nn, optim
+from tinynn.compiler import record
+from tinynn.compiler.differences import differences
+from tinynn.compiler.errors import TraceError
 
 X = np.random.default_rng(0).standard_normal((4, 3))
 MACHINES = ["program", "numpy", "auto"]
@@ -79,9 +84,9 @@ def test_an_update_for_itself(machine: str) -> None:
             optimizer.zero_grad()
 
         found: list[Any] = []
-        for turn in "both both none both one both both one both none one one none none both both".split():
-            if turn != "none":
-                loss = (model(tn.tensor(X)) ** 2).mean() if turn == "both" else (model.weight**2).sum()
+        for parameters in (2, 2, 0, 2, 1, 2, 2, 1, 2, 0, 1, 1, 0, 0, 2, 2):
+            if parameters:
+                loss = (model(tn.tensor(X)) ** 2).mean() if parameters == 2 else (model.weight**2).sum()
                 loss.backward()
             update()
             found += state_of(model)
@@ -178,3 +183,142 @@ def test_an_epoch_that_begins_with_gradients(there: bool) -> None:
         return found
 
     the_same_as_eager(train)
+
+
+def test_forgetting_gradients_that_are_not_there_yet() -> None:
+    """`zero_grad()` forgets them in later calls, too, where they are there."""
+
+    def train(compiled: Any) -> Any:
+        first, second = nn.Linear(3, 1), nn.Linear(3, 1)
+
+        @compiled
+        def forget(x: Any) -> Any:
+            first.zero_grad()
+            return x * 2
+
+        found: list[Any] = []
+        for i in range(8):
+            if i > 1 and i % 2:
+                (first(tn.tensor(X)) + second(tn.tensor(X))).sum().backward()
+            found += [forget(tn.tensor(X)).numpy(), *state_of(first)[1::2]]
+            second.zero_grad()
+        return found
+
+    the_same_as_eager(train)
+
+
+# --------------------------------------------------------------------------------------- a first record of old
+
+
+def test_a_formula_of_the_optimizer_there_and_back() -> None:
+    def train(compiled: Any) -> Any:
+        tn.manual_seed(0)
+        model = nn.Linear(3, 1)
+        optimizer = optim.Adam(model.parameters(), lr=0.1)
+
+        @compiled
+        def step(x: Any) -> Any:
+            optimizer.zero_grad()
+            loss = (model(x) ** 2).mean()
+            loss.backward()
+            optimizer.step()
+            return loss
+
+        found: list[Any] = []
+        for calls, setting in (
+            (4, True),
+            (4, False),
+            (1, True),
+            (1, False),
+            (1, True),
+            (4, False),
+            (2, True),
+            (4, False),
+        ):
+            found += [step(tn.tensor(X)).numpy() for _ in range(calls)]
+            optimizer.param_groups[0]["amsgrad"] = setting
+        return [*found, model.weight.numpy().copy()]
+
+    the_same_as_eager(train)
+
+
+def test_a_cached_property_whose_source_changes() -> None:
+    class Scale:
+        def __init__(self) -> None:
+            self.half = 1.0
+
+        @functools.cached_property
+        def whole(self) -> float:
+            return self.half * 2
+
+    def train(compiled: Any) -> Any:
+        scale = Scale()
+        scaled = compiled(lambda x: x * scale.whole)
+        found: list[Any] = []
+        for half in range(1, 6):
+            scale.half = half
+            scale.__dict__.pop("whole", None)
+            found += [scaled(tn.tensor(X)).numpy() for _ in range(4)]
+        return found
+
+    the_same_as_eager(train)
+
+
+def test_trainers_that_swap_their_models_and_are_copied() -> None:
+    def train(compiled: Any) -> Any:
+        class Trainer:
+            def __init__(self, seed: int) -> None:
+                tn.manual_seed(seed)
+                self.model = nn.Linear(3, 1)
+                self.optimizer = optim.Adam(self.model.parameters(), lr=0.01)
+
+            @compiled
+            def step(self, x: Any) -> Any:
+                self.optimizer.zero_grad()
+                loss = (self.model(x) ** 2).mean()
+                loss.backward()
+                self.optimizer.step(keep_grad=True)
+                return loss
+
+        one, other = Trainer(0), Trainer(1)
+        found: list[Any] = []
+        for i in range(16):
+            found += [one.step(tn.tensor(X)).numpy(), other.step(tn.tensor(X)).numpy()]
+            if i in (5, 8):
+                one.model, other.model = other.model, one.model
+            if i == 10:
+                one = copy.deepcopy(other)
+        return [*found, *state_of(one.model, other.model)[::2]]
+
+    the_same_as_eager(train)
+
+
+def test_two_calls_in_a_row_that_differ_are_an_error_still() -> None:
+    numbers = iter(range(1, 100))
+    counted = tn.compile(lambda x: x * next(numbers))
+    counted(tn.tensor(X))
+    with pytest.raises(TraceError, match="1"):
+        counted(tn.tensor(X))
+
+
+def test_what_differs_again_and_again_is_an_error() -> None:
+    """Two programs in turn, each of another record at every call: a few are taken for the first one, not all."""
+    numbers = iter(range(1, 1000))
+    counted = tn.compile(lambda x: x * next(numbers))
+    with pytest.raises(TraceError, match="Python number"):
+        for i in range(40):
+            counted(tn.tensor(X[: 2 + i % 2]))
+
+
+# ----------------------------------------------------------------------------------------------------- arguments
+
+
+def test_nan_as_a_number() -> None:
+    power = tn.compile(lambda x, p: x**p)
+    fill = tn.compile(lambda x, value: tn.where(x > 0, x, value))
+    for _ in range(4):
+        assert np.isnan(power(tn.tensor(X), float("nan")).numpy()).all()
+        np.testing.assert_array_equal(fill(tn.tensor(X), float("nan")).numpy(), np.where(X > 0, X, np.nan))
+    assert len(power.specialisations) == len(fill.specialisations) == 1
+    program = record(lambda x, p: x**p, tn.tensor(X), float("nan"))
+    assert np.isnan(program.run(tn.tensor(X), float("nan")).numpy()).all()

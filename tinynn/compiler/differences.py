@@ -55,7 +55,7 @@ class _Comparison:
             if t in b.grads_in:
                 self.same[register] = b.grads_in[t]
         for one, other in zip(a.instructions, b.instructions, strict=False):
-            if one.op.key() != other.op.key() or len(one.inputs) != len(other.inputs):
+            if not _same_key(one.op.key(), other.op.key()) or len(one.inputs) != len(other.inputs):
                 self._other_operation(one, other)
                 return self.found
             for x, y in zip(one.inputs, other.inputs, strict=True):
@@ -239,6 +239,15 @@ def _equal(a: Any, b: Any) -> bool:
         return bool(a == b)
     except Exception:
         return False
+
+
+def _same_key(a: Any, b: Any) -> bool:
+    """Whether two operations have the same settings; NaN is the same as NaN."""
+    if type(a) is tuple and type(b) is tuple:
+        return len(a) == len(b) and all(map(_same_key, a, b))
+    if isinstance(a, (float, np.floating)) and isinstance(b, (float, np.floating)):
+        return _equal(a, b)
+    return bool(a == b)
 
 
 def _origin(program: Program, register: int) -> str:

@@ -111,7 +111,8 @@ class Program:
         values: dict[int, Any] = {}
         for i, (register, static, value) in enumerate(zip(self.arguments, self.statics, found, strict=True)):
             if register is None:
-                if not (static is value or (type(static) is type(value) and static == value)):
+                both_nan = static != static and value != value
+                if not (static is value or (type(static) is type(value) and (static == value or both_nan))):
                     raise ValueError(f"argument {i} was {static!r} when the program was recorded, and is {value!r}")
                 continue
             if not isinstance(value, (Tensor, *convert.ARRAYS)):

@@ -230,8 +230,8 @@ class _Recorder:
         """Note which gradients the function leaves behind."""
         for tensor, before, looked_at in self.gradients.values():
             after = tensor._grad
-            if after is before:
-                continue
+            if after is before and (after is not None or looked_at):
+                continue  # one that is not there, and was not asked for, is forgotten: it may be there in another run
             forgotten = after is None or (not looked_at and getattr(tensor.node, "consumed", False))
             self.program.grads_out.append((tensor, None if forgotten or after is None else self.of(after)))
 

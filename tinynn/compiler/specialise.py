@@ -29,6 +29,7 @@ from tinynn.modes import mode
 from tinynn.tensor import Tensor
 
 MISS = object()  # in the place of an argument that was not given
+MOST_RESTARTS = 8  # first records that were thrown away as too old
 
 
 class ProgramMachine:
@@ -115,6 +116,7 @@ class Specialisation:
     Attributes
     ----------
     stage : how many times it was recorded; 2 when the machine runs
+    latest : whether the call before was this one's, too
     reason : why it was made, in words
     look, values, setting : what it was made for: all that the function reaches, marks of the arguments that are no
         arrays, and (gradients recorded or not, backend, default dtype)
@@ -133,6 +135,8 @@ class Specialisation:
         self.values = dict(arguments.values)
         self.reason = reason
         self.stage = 0
+        self.latest = False
+        self.restarts = 0
         self.calls = 0
         self.broken: str | None = None
         self.program: Program | None = None
@@ -152,11 +156,14 @@ class Specialisation:
 
     def record(self, function: Callable[..., Any], arguments: Arguments, kind: str) -> Any:
         """An ordinary call that is recorded; the second time, all the checks. Returns the result."""
-        second = self.stage == 1
+        if not self.holds():
+            self.stage, self.program = 0, None
         before = self._state(self.look)
         try:
             program, result = self._recorded(function, arguments)
-            if second:
+            if self.stage == 1 and self._is_outdated(program):
+                self.stage = 0
+            if self.stage == 1:
                 self._compare_records(program, function, arguments)
                 self._verify(program, before, result, arguments, kind)
         except BaseException:
@@ -187,6 +194,19 @@ class Specialisation:
         if argument.node is not None and self.recording:
             copy.requires_grad_()
         return copy
+
+    def _is_outdated(self, program: Program) -> bool:
+        """Whether the first record is another one because of something that happened between that call and this one.
+
+        Two calls in a row must be the same program. Where calls of other programs lie between them, something may have
+        changed that no mark shows, such as where a value kept by a ``cached_property`` came from: then this is
+        the first record. Only so many times: what changes again and again follows from data.
+        """
+        assert self.program is not None
+        if self.latest or self.restarts >= MOST_RESTARTS or not differences(self.program, program):
+            return False
+        self.restarts += 1
+        return True
 
     def _compare_records(self, program: Program, function: Any, arguments: Arguments) -> None:
         assert self.program is not None
@@ -285,9 +305,7 @@ class Specialisation:
         """Make ready for running without further looks, until something changes. False: it must be recorded anew."""
         program = self.program
         assert program is not None
-        if not all(step.holds() for step in program.steps):
-            return False
-        if not self.thawed():
+        if not self.holds() or not self.thawed():
             return False
         touched = [*program.state.values(), *(t for t, _ in program.assignments)]
         arrays = [t.array for t in touched if t.array.ndim]
@@ -317,8 +335,7 @@ class Specialisation:
 
     def renew(self) -> bool:
         """Look at the optimizers' settings again. False: they ask for another formula."""
-        assert self.program is not None
-        if not all(step.holds() for step in self.program.steps):
+        if not self.holds():
             return False
         self.machine.refresh()
         self.settings_seen = changes.settings
@@ -388,8 +405,14 @@ class Specialisation:
         seen = changes.count == self.changes_seen and self.stage == 2 and self.broken is None
         if not seen or self.setting != setting or self.key != arguments.key:
             return False
+        if changes.settings != self.settings_seen and not self.holds():  # another formula: another key
+            return False
         given = [value for _, value in arguments.objects]
         return all(x is y for x, y in zip(given, self.look.given, strict=True)) and self.unchanged()
+
+    def holds(self) -> bool:
+        """Whether the optimizers still ask for the formulas that were recorded."""
+        return self.program is None or all(step.holds() for step in self.program.steps)
 
     def settle(self, count: int) -> None:
         """After a careful run: from now on, the count ``count`` means that nothing has changed."""

@@ -81,7 +81,7 @@ class CompiledFunction:
             found = self._specialisation(arguments)
             if not isinstance(found, str):
                 found.calls += 1
-                self._current = found
+                found.latest, self._current = self._current is found, found
                 if found.stage < 2:
                     return found.record(self.function, arguments, self.machine)
                 return self._run(found, arguments)
