@@ -305,20 +305,29 @@ def test_what_differs_again_and_again_is_an_error() -> None:
     """Two programs in turn, each of another record at every call: a few are taken for the first one, not all."""
     numbers = iter(range(1, 1000))
     counted = tn.compile(lambda x: x * next(numbers))
-    with pytest.raises(TraceError, match="Python number"):
-        for i in range(40):
+    text = ""
+    for i in range(40):
+        try:
             counted(tn.tensor(X[: 2 + i % 2]))
+        except TraceError as error:
+            text = str(error)
+    assert "a Python number" in text
 
 
 # ----------------------------------------------------------------------------------------------------- arguments
 
 
 def test_nan_as_a_number() -> None:
-    power = tn.compile(lambda x, p: x**p)
     fill = tn.compile(lambda x, value: tn.where(x > 0, x, value))
     for _ in range(4):
-        assert np.isnan(power(tn.tensor(X), float("nan")).numpy()).all()
         np.testing.assert_array_equal(fill(tn.tensor(X), float("nan")).numpy(), np.where(X > 0, X, np.nan))
-    assert len(power.specialisations) == len(fill.specialisations) == 1
-    program = record(lambda x, p: x**p, tn.tensor(X), float("nan"))
-    assert np.isnan(program.run(tn.tensor(X), float("nan")).numpy()).all()
+    assert len(fill.specialisations) == 1
+
+    def power(x: Any, p: Any) -> Any:
+        return x**p
+
+    program = record(power, tn.tensor(X), float("nan"))
+    assert not differences(program, record(power, tn.tensor(X), float("nan")))
+    assert differences(program, record(power, tn.tensor(X), 2.5))
+    with np.errstate(invalid="ignore"):
+        assert np.isnan(program.run(tn.tensor(X), float("nan")).numpy()).all()

@@ -37,6 +37,7 @@
 
     calls       step            the decorator: finds the program for a call, or lets one be made
                 specialise      one program: recorded twice, checked against the eager step, then run
+                choose          by which machine
                 guards          what the function depends on besides its arguments, and whether that has changed
                 watch               what a call can compare in some tens of nanoseconds
                 arguments       nested arguments taken apart, and put together again

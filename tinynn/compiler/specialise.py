@@ -8,16 +8,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from importlib.util import find_spec
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from tinynn.backends import convert, select
+from tinynn.backends import convert
 from tinynn.backends.memory import return_freed_memory
 from tinynn.changes import changes
 from tinynn.compiler.arguments import Arguments, check_lines, detached, tensors_in
+from tinynn.compiler.choose import machine_for
 from tinynn.compiler.differences import differences
 from tinynn.compiler.errors import CompileError, TraceError
 from tinynn.compiler.guards import Look, difference
@@ -30,84 +30,6 @@ from tinynn.tensor import Tensor
 
 MISS = object()  # in the place of an argument that was not given
 MOST_RESTARTS = 8  # first records that were thrown away as too old
-
-
-class ProgramMachine:
-    """The plainest machine: `Program.run`, instruction by instruction in NumPy."""
-
-    def __init__(self, program: Program) -> None:
-        self.program = program
-        self.copied = [False] * len(program.arguments)
-
-    def run(self, arrays: list[Any]) -> Any:
-        """The result for arguments with these arrays; assignments are carried out."""
-        before = changes.count
-        done = 0
-        try:
-            for step in self.program.steps:
-                step.renew()
-                done += 1
-            result = self.program.run(*map(Tensor, arrays))
-        except BaseException:
-            for step in self.program.steps[:done]:
-                step.undo()
-            raise
-        changes.count = before  # the machine's own assignments replace no array behind its back
-        return result
-
-    def relink(self) -> None:
-        """Arrays are looked up at every run."""
-
-    def refresh(self) -> None:
-        """So are single numbers and settings."""
-
-    def recount(self) -> None:
-        """`run` puts step numbers back itself."""
-
-    def inline(self, arguments: Sequence[str]) -> None:
-        """`run` stays a function."""
-        return
-
-    def can_run_batches(self) -> bool:
-        """One step at a time."""
-        return False
-
-    @property
-    def plan(self) -> str:
-        return str(self.program)
-
-    @property
-    def source(self) -> str:
-        return str(self.program)
-
-    @property
-    def memory_report(self) -> str:
-        return "not planned: every array is allocated when it is computed"
-
-
-def machine_for(program: Program, kind: str) -> Any:
-    """The machine of a kind: "auto", "numba", "numpy", "cupy", or (for tests) "program", which plans nothing."""
-    if kind == "program":
-        return ProgramMachine(program)
-    if kind == "auto" and any(tensor.device != "cpu" for tensor in program.state.values()):
-        kind = "cupy"
-    if kind == "cupy":
-        from tinynn.compiler.cuda_machine import CudaMachine
-
-        return CudaMachine(program)
-    if kind == "numba" and find_spec("numba") is None:
-        raise ImportError('compile: machine="numba" needs Numba: pip install numba; machine="numpy" needs nothing')
-    if kind == "numba" or (kind == "auto" and select.backend() != "numpy" and find_spec("numba") is not None):
-        from tinynn.compiler.numba_machine import NumbaMachine
-
-        try:
-            return NumbaMachine(program)
-        except NotImplementedError:  # a row that there is no kernel for
-            if kind == "numba":
-                raise
-    from tinynn.compiler.interpret import Interpreter
-
-    return Interpreter(program)
 
 
 class Specialisation:
