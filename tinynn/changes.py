@@ -7,6 +7,8 @@ any of them. Values that change inside their arrays do not count: compiled code 
 
 from __future__ import annotations
 
+import functools
+from collections import defaultdict
 from typing import Any
 
 
@@ -93,5 +95,57 @@ class Settings(CountedDict):
     def update(self, *args: Any, **kwargs: Any) -> None:
         new = dict(*args, **kwargs)
         changes.settings += 1
-        changes.count += "params" in new
+        if "params" in new:
+            changes.count += 1
+            if not isinstance(new["params"], CountedList):
+                new["params"] = CountedList(new["params"])
         dict.update(self, new)
+
+
+class CountedList(list[Any]):
+    """A list whose edits are counted: an optimizer's groups, and the parameters of one.
+
+    Examples
+    --------
+    >>> before = changes.count
+    >>> params = CountedList("ab")
+    >>> params.pop(), params, changes.count - before
+    ('b', ['a'], 1)
+    """
+
+    __slots__ = ()
+
+
+class States(defaultdict[Any, dict[Any, Any]]):
+    """What an optimizer keeps for each parameter. Whoever is handed an entry may edit it, so that reading counts.
+
+    Examples
+    --------
+    >>> before = changes.settings
+    >>> state = States(dict, {"weight": {"step": 3}})
+    >>> state["weight"]["step"] = 0
+    >>> changes.settings - before
+    1
+    """
+
+    __slots__ = ()
+
+
+def _counting(kind: type, name: str, counter: str) -> None:
+    """Let a method count, and then do what it does."""
+    plain = getattr(kind, name)
+
+    @functools.wraps(plain)
+    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        setattr(changes, counter, getattr(changes, counter) + 1)
+        return plain(self, *args, **kwargs)
+
+    setattr(kind, name, method)
+
+
+_EDITS = "append extend insert remove pop clear sort reverse __setitem__ __delitem__ __iadd__ __imul__"
+for _name in _EDITS.split():
+    _counting(CountedList, _name, "count")
+_READS = "__getitem__ get values items __setitem__ __delitem__ pop popitem clear update setdefault __ior__"
+for _name in _READS.split():
+    _counting(States, _name, "settings")

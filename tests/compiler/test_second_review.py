@@ -326,8 +326,8 @@ def test_nan_as_a_number() -> None:
     def power(x: Any, p: Any) -> Any:
         return x**p
 
-    program = record(power, tn.tensor(X), float("nan"))
-    assert not differences(program, record(power, tn.tensor(X), float("nan")))
-    assert differences(program, record(power, tn.tensor(X), 2.5))
     with np.errstate(invalid="ignore"):
+        program = record(power, tn.tensor(X), float("nan"))
+        assert not differences(program, record(power, tn.tensor(X), float("nan")))
+        assert differences(program, record(power, tn.tensor(X), 2.5))
         assert np.isnan(program.run(tn.tensor(X), float("nan")).numpy()).all()

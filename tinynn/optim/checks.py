@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from numbers import Real
+from operator import is_
 from typing import Any
 
 from tinynn.tensor import Tensor
@@ -114,6 +115,34 @@ def checked_group(owner: str, group: Any, taken: set[Tensor]) -> dict[str, Any]:
     if any(name is not None for name in names):
         checked["param_names"] = [f"{i}" if name is None else name for i, name in enumerate(names)]
     return checked
+
+
+def check_params(owner: str, groups: Iterable[dict[str, Any]]) -> None:
+    """Look at the parameters of groups again, after somebody has edited their lists."""
+    seen: set[int] = set()
+    for i, group in enumerate(groups):
+        for p in group["params"]:
+            if not isinstance(p, Tensor) or not p.is_leaf:
+                what = p.describe() if isinstance(p, Tensor) else f"a {type(p).__name__}"
+                raise TypeError(
+                    f"{owner}: param_groups[{i}]['params'] holds {what}; only leaf tensors can be optimized"
+                )
+            if id(p) in seen:
+                raise ValueError(
+                    f"{owner}: {p.describe()} is twice in param_groups; it would be updated twice in a step"
+                )
+            seen.add(id(p))
+
+
+def same_items(some: Sequence[Any], others: Sequence[Any]) -> bool:
+    """Whether two lists hold the very same objects.
+
+    Examples
+    --------
+    >>> same_items([None, True], (None, True)), same_items([1.0], [float("1")])
+    (True, False)
+    """
+    return len(some) == len(others) and all(map(is_, some, others))
 
 
 def _is_named(entry: Any) -> bool:

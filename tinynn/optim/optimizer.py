@@ -12,9 +12,9 @@ import numpy as np
 
 from tinynn import modes
 from tinynn.backends import convert
-from tinynn.changes import Settings, changes
+from tinynn.changes import CountedList, Settings, States, changes
 from tinynn.optim import update
-from tinynn.optim.checks import as_groups, checked_group
+from tinynn.optim.checks import as_groups, check_params, checked_group, same_items
 from tinynn.optim.recorded import RecordedStep, Together
 from tinynn.optim.rule import Rule
 from tinynn.optim.update import GroupUpdate
@@ -50,11 +50,21 @@ class Optimizer(ABC):
 
     def __init__(self, params: Any, defaults: dict[str, Any]) -> None:
         self.defaults = defaults
-        self.param_groups: list[dict[str, Any]] = []
-        self.state: defaultdict[Tensor, dict[str, Any]] = defaultdict(dict)
+        self.param_groups: list[dict[str, Any]] = CountedList()
+        self.state: defaultdict[Tensor, dict[str, Any]] = States(dict)
         modes.holders_of_settings.add(self)
         for group in as_groups(type(self).__name__, params):
             self.add_param_group(group)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "state":  # another dict in its place
+            value = value if isinstance(value, States) else States(dict, value)
+            value.default_factory = dict
+            changes.count += 1
+        elif name == "param_groups":
+            value = CountedList(value)
+            changes.count += 1
+        super().__setattr__(name, value)
 
     @abstractmethod
     def step(self, closure: Closure | None = None, keep_grad: bool = False) -> Any:
@@ -75,7 +85,7 @@ class Optimizer(ABC):
         taken = {p for other in self.param_groups for p in other["params"]}
         complete = {**self.defaults, **checked_group(type(self).__name__, group, taken)}
         self.check(complete)
-        self.param_groups.append(Settings(complete))
+        self.param_groups.append(Settings({**complete, "params": CountedList(complete["params"])}))
         changes.count += 1
 
     def zero_grad(self, set_to_none: bool = True) -> None:
@@ -145,7 +155,7 @@ class Optimizer(ABC):
             self.check(complete)
             groups.append(complete)
             place.update(zip(new["params"], old["params"], strict=True))
-        state: defaultdict[Tensor, dict[str, Any]] = defaultdict(dict)
+        state: dict[Tensor, dict[str, Any]] = {}
         for number, entry in state_dict["state"].items():
             if number not in place:
                 raise ValueError(
@@ -154,8 +164,7 @@ class Optimizer(ABC):
             state[place[number]] = self._loaded(number, place[number], entry)
         for old, complete in zip(self.param_groups, groups, strict=True):
             old.update(complete)
-        self.state = state
-        changes.count += 1
+        self.state = States(dict, state)
 
     def _loaded(self, number: Any, p: Tensor, entry: Mapping[str, Any]) -> dict[str, Any]:
         """A copy of one parameter's saved state, in its dtype and on its device."""
@@ -205,6 +214,7 @@ class FormulaOptimizer(Optimizer):
     """An optimizer whose step is one formula per parameter. A subclass says which, and with which numbers."""
 
     def __init__(self, params: Any, defaults: dict[str, Any]) -> None:
+        self._known: list[dict[str, Any]] = []  # the groups that the lists below belong to
         self._updates: list[GroupUpdate] = []
         self._checked: list[list[Any]] = []  # the settings of each group when they were last looked at
         self._rules: list[Rule] = []
@@ -230,9 +240,13 @@ class FormulaOptimizer(Optimizer):
     def add_param_group(self, group: dict[str, Any]) -> None:
         super().add_param_group(group)
         complete = self.param_groups[-1]
-        self._updates.append(GroupUpdate(complete["params"], f"{type(self).__name__}.step()"))
+        self._known.append(complete)
+        self._updates.append(self._update_of(complete))
         self._checked.append([complete[name] for name in self.defaults])
         self._rules.append(self.rule(complete))
+
+    def _update_of(self, group: dict[str, Any]) -> GroupUpdate:
+        return GroupUpdate(group["params"], f"{type(self).__name__}.step()")
 
     add_param_group.__doc__ = Optimizer.add_param_group.__doc__
 
@@ -271,12 +285,27 @@ class FormulaOptimizer(Optimizer):
 
     def _check_settings(self) -> None:
         """Look at settings that have changed, before anything else does."""
+        if not same_items(self.param_groups, self._known):
+            self._follow_groups()
         for i, group in enumerate(self.param_groups):
+            if not same_items(group["params"], self._updates[i].params):
+                check_params(type(self).__name__, self.param_groups)
+                self._updates[i] = self._update_of(group)
             settings = [group[name] for name in self.defaults]
             if settings != self._checked[i]:
                 self.check(group)
                 self._checked[i] = settings
                 self._rules[i] = self.rule(group)
+
+    def _follow_groups(self) -> None:
+        """Groups were removed, or put in another order."""
+        places = {id(group): i for i, group in enumerate(self._known)}
+        if not all(id(group) in places for group in self.param_groups):
+            raise TypeError(f"{type(self).__name__}: a group was put into param_groups; use add_param_group(group)")
+        order = [places[id(group)] for group in self.param_groups]
+        lists: tuple[list[Any], ...] = (self._known, self._updates, self._checked, self._rules)
+        for held in lists:
+            held[:] = [held[i] for i in order]
 
     # --------------------------------------------------------------------------- a step as part of a program
 

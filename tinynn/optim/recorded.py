@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import repeat
+from operator import is_
 from typing import TYPE_CHECKING, Any
 
+from tinynn.optim.checks import same_items
 from tinynn.optim.rule import Rule
+from tinynn.optim.update import entry_of
 from tinynn.tensor import Tensor
 
 if TYPE_CHECKING:
@@ -24,7 +28,13 @@ class RecordedStep:
     def __init__(self, optimizer: FormulaOptimizer, parts: list[Together]) -> None:
         self.optimizer = optimizer
         self.parts = parts
-        self._state, self._groups = optimizer.state, len(optimizer.param_groups)
+        self._state = optimizer.state
+        self._groups = [(group, list(group["params"])) for group in optimizer.param_groups]
+        self._params = [p for part in parts for p in part.params]
+        self._entries = [state for part in parts for state in part.states]
+        named = [(state, name) for part in parts for state in part.states for name in part.rule.state]
+        self._entry_of, self._name_of = [state for state, _ in named], [name for _, name in named]
+        self._moments = [state[name] for state, name in named]  # what the program reads and writes
 
     def holds(self) -> bool:
         """Whether the program still does what ``optimizer.step()`` would do.
@@ -36,7 +46,14 @@ class RecordedStep:
         """
         optimizer = self.optimizer
         optimizer._check_settings()
-        if self._state is not optimizer.state or self._groups != len(optimizer.param_groups):
+        if self._state is not optimizer.state or len(self._groups) != len(optimizer.param_groups):
+            return False
+        for group, (known, params) in zip(optimizer.param_groups, self._groups, strict=True):
+            if group is not known or not same_items(group["params"], params):
+                return False
+        if not all(map(is_, map(entry_of, repeat(self._state), self._params), self._entries)):
+            return False
+        if not all(map(is_, map(entry_of, self._entry_of, self._name_of), self._moments)):
             return False
         return all(
             optimizer.rule(part.group) is part.rule and len({state["step"] for state in part.states}) == 1

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable, MutableMapping, Sequence
+from itertools import repeat
 from operator import is_
 from typing import Any
 
@@ -34,6 +35,7 @@ from tinynn.tensor import Tensor
 State = MutableMapping[Tensor, dict[str, Any]]
 Scalars = Callable[[int], tuple[float, ...]]  # step number -> what the formula gets
 
+entry_of: Any = dict.get  # to read an optimizer's state without counting it as a change
 SMALL = 4096  # elements: parameters up to this size are packed
 BLOCK = 16384  # elements: the formula's half a dozen temporaries of this size stay in the cache
 # Up to this step number, vectors too short for the backend's kernels stay in NumPy, so that short runs need
@@ -45,7 +47,7 @@ class GroupUpdate:
     """Runs a rule over one group of parameters; those without a gradient are left out, with their state."""
 
     def __init__(self, params: Sequence[Tensor], where: str) -> None:
-        self.params = params
+        self.params = list(params)
         self.where = where  # for the message of a backward() that comes after the step
         self.units: list[Pack | Single] = []
         self.present: list[Tensor] = []
@@ -57,7 +59,7 @@ class GroupUpdate:
         """One step on arrays."""
         absent = [i for i, p in enumerate(self.params) if p._grad is None or p.node is None]
         unchanged = absent == self._absent and rule is self._rule and state is self._state
-        if not unchanged or not all(unit.intact() for unit in self.units):
+        if not unchanged or not all(unit.intact(state) for unit in self.units):
             self._arrange(rule, state, absent)
         use_kernels = select.backend() == "numba"
         for unit in self.units:
@@ -107,6 +109,8 @@ class Pack:
         size, dtype = sum(p.size for p in params), params[0].dtype
         self.p, self.g = np.empty(size, dtype), np.empty(size, dtype)
         self.moments: list[Any] = []  # one flat array for each name in rule.state
+        self._names = [name for name in rule.state for _ in states]
+        self._entries = [*states] * len(rule.state)
         self._held: list[Tensor] = []  # the tensors in optimizer.state, and the views that they must hold
         self._views: list[Any] = []
         for name in rule.state:
@@ -123,10 +127,15 @@ class Pack:
         self._writable = [pair for pair in zip(self._arrays, self._parts_of_p, strict=True) if pair[0].ndim]
         self._scalar_members = [i for i, p in enumerate(params) if p.ndim == 0]  # NumPy scalars: replaced
 
-    def intact(self) -> bool:
-        """Whether the parameters and the state are still the arrays that were packed."""
-        return all(map(is_, [p.array for p in self.params], self._arrays)) and all(
-            map(is_, [t.array for t in self._held], self._views)
+    def intact(self, state: State) -> bool:
+        """Whether the parameters and the state are still the arrays that were packed, and of one step number."""
+        steps = [kept["step"] for kept in self.states]
+        return (
+            all(map(is_, [p.array for p in self.params], self._arrays))
+            and all(map(is_, [t.array for t in self._held], self._views))
+            and all(map(is_, map(entry_of, repeat(state), self.params), self.states))
+            and all(map(is_, map(entry_of, self._entries, self._names), self._held))
+            and steps.count(steps[0]) == len(steps)
         )
 
     def run(self, rule: Rule, scalars: Scalars, use_kernels: bool) -> None:
@@ -164,6 +173,7 @@ class Single:
         self.state = state
         self.where = where
         self.array = p.array
+        self._names = rule.state
         self._held = [state[name] for name in rule.state]
         if isinstance(p.array, np.ndarray):
             for t in self._held:
@@ -171,9 +181,14 @@ class Single:
                     t.array = np.array(t.array, order="C")
         self._moments = [t.array for t in self._held]
 
-    def intact(self) -> bool:
+    def intact(self, state: State) -> bool:
         """Whether the parameter and the state are the arrays that they were."""
-        return self.param.array is self.array and all(map(is_, [t.array for t in self._held], self._moments))
+        return (
+            self.param.array is self.array
+            and all(map(is_, [t.array for t in self._held], self._moments))
+            and entry_of(state, self.param) is self.state
+            and all(map(is_, [self.state.get(name) for name in self._names], self._held))
+        )
 
     def run(self, rule: Rule, scalars: Scalars, use_kernels: bool) -> None:
         t = self.state["step"] + 1
