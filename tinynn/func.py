@@ -72,7 +72,10 @@ def gradients(
     starts: dict[Node, Any] = {}
     for i, (out, cotangent) in enumerate(zip(outs, cotangents, strict=True)):
         if out.node is None:
-            raise GraphError(f"grad: output {i} does not depend on anything that requires a gradient")
+            raise GraphError(
+                f"grad: output {i} does not depend on anything that requires a gradient (results of functions made by "
+                "tinynn.compile never do: compile the function that calls grad)"
+            )
         g = _seed(out, cotangent, create_graph)
         starts[out.node] = starts[out.node] + g if out.node in starts else g
     wanted = [x.node for x in ins if x.node is not None]

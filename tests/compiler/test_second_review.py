@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -15,6 +16,8 @@ from tinynn import nn, optim
 from tinynn.compiler import record
 from tinynn.compiler.differences import differences
 from tinynn.compiler.errors import TraceError
+from tinynn.compiler.step import MOST_OBJECTS
+from tinynn.data import DataLoader, TensorDataset
 
 X = np.random.default_rng(0).standard_normal((4, 3))
 MACHINES = ["program", "numpy", "auto"]
@@ -331,3 +334,108 @@ def test_nan_as_a_number() -> None:
         assert not differences(program, record(power, tn.tensor(X), float("nan")))
         assert differences(program, record(power, tn.tensor(X), 2.5))
         assert np.isnan(program.run(tn.tensor(X), float("nan")).numpy()).all()
+
+
+# --------------------------------------------------------------------------------------------- what is compiled
+
+
+def test_functions_that_do_not_run_when_they_are_called() -> None:
+    def batches(x: Any) -> Any:
+        yield x
+
+    async def later(x: Any) -> Any:
+        return x
+
+    async def later_ones(x: Any) -> Any:
+        yield x
+
+    class Model(nn.Module):
+        def forward(self, x: Any) -> Any:
+            yield x
+
+    class Called:
+        def __call__(self, x: Any) -> Any:
+            yield x
+
+    for function in (batches, functools.partial(batches, 1), Model(), Called()):
+        with pytest.raises(TypeError, match="a generator function"):
+            tn.compile(function)
+    for function in (later, later_ones):
+        with pytest.raises(TypeError, match=r"later\w* is an async function"):
+            tn.compile(function)
+
+
+def test_results_of_a_compiled_model_say_why_they_have_no_graph() -> None:
+    model = nn.Linear(3, 1)
+    compiled = tn.compile(model)
+    for _ in range(4):
+        loss = compiled(tn.tensor(X)).sum()
+        with pytest.raises(tn.GraphError, match=r"tinynn\.compile"):
+            loss.backward()
+        with pytest.raises(tn.GraphError, match=r"tinynn\.compile"):
+            tn.grad(loss, model.weight)
+
+
+@dataclasses.dataclass(slots=True)
+class Slotted:
+    """Has no ``__dict__``, no weak references and no hash, and equals any other of the same scale."""
+
+    scale: float
+
+    @tn.compile
+    def scaled(self, x: Any) -> Any:
+        return x * self.scale
+
+
+def test_methods_of_objects_without_a_dict() -> None:
+    one, other = Slotted(2.0), Slotted(2.0)
+    for _ in range(4):
+        np.testing.assert_array_equal(one.scaled(tn.tensor(X)).numpy(), X * 2)
+    assert one.scaled is one.scaled
+    assert one.scaled is not other.scaled
+    assert "NumbaMachine" in one.scaled.explain() or "Interpreter" in one.scaled.explain()
+    other.scale = 3.0
+    for _ in range(4):
+        np.testing.assert_array_equal(one.scaled(tn.tensor(X)).numpy(), X * 2)
+        np.testing.assert_array_equal(other.scaled(tn.tensor(X)).numpy(), X * 3)
+    one.scale = 4.0
+    np.testing.assert_array_equal(one.scaled(tn.tensor(X)).numpy(), X * 4)
+    for i in range(20):  # the latest few are kept
+        thing = Slotted(float(i))
+        np.testing.assert_array_equal(thing.scaled(tn.tensor(X)).numpy(), X * i)
+    assert len(Slotted.__dict__["scaled"]._of_objects) == MOST_OBJECTS
+
+
+# --------------------------------------------------------------------------------------------------- whole epochs
+
+
+def test_an_epoch_says_what_it_takes() -> None:
+    step = tn.compile(lambda x: x.sum())
+    with pytest.raises(TypeError, match=r"dict.*by position"):
+        step.epoch({"x": X}, batch_size=2)
+    dataset = TensorDataset(X)
+    for given in (dataset, DataLoader(dataset, batch_size=2), iter([X])):
+        with pytest.raises(TypeError, match="whole arrays and makes the batches itself"):
+            step.epoch(given, batch_size=2)
+    with pytest.raises(TypeError, match="no setting x: arrays are given by position"):
+        step.epoch(x=X, batch_size=2)
+    with pytest.raises(TypeError, match="settings are batch_size, shuffle"):
+        step.epoch(X, batch_size=2, shufle=True)
+    assert step.epoch(*dataset.tensors, batch_size=2).shape == step.epoch(X.tolist(), batch_size=2).shape == (2,)
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_nested_results_of_an_epoch_are_of_one_kind(machine: str) -> None:
+    """A tensor in a dict or a tuple is what it would be by itself."""
+    x = np.arange(30.0).reshape(10, 3)
+    rows = tn.compile(lambda x: x * 2, machine=machine)
+    total = tn.compile(lambda x: x.sum(), machine=machine)
+    nested = tn.compile(lambda x: {"rows": x * 2, "both": (x.sum(), [x * 2])}, machine=machine)
+    for _ in range(3):
+        for size, kind in ((4, list), (5, tn.Tensor), (10, tn.Tensor)):
+            plain, sums, got = (f.epoch(x, batch_size=size) for f in (rows, total, nested))
+            for one in (plain, got["rows"], got["both"][1][0]):
+                assert type(one) is kind
+                assert [tuple(t.shape) for t in one] == [(min(size, 10 - i), 3) for i in range(0, 10, size)]
+            assert type(sums) is type(got["both"][0]) is tn.Tensor
+            np.testing.assert_array_equal(got["both"][0].numpy(), sums.numpy())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from numbers import Number
 from typing import Any
 
 import numpy as np
@@ -20,7 +22,7 @@ def run(
     """See `CompiledFunction.epoch`."""
     if not arrays:
         raise ValueError("epoch needs at least one array, as in step.epoch(x, y, batch_size=32)")
-    tensors = [as_tensor(array) for array in arrays]
+    tensors = [_whole(i, array) for i, array in enumerate(arrays)]
     common_length("epoch", tensors)
     size = positive_integer("epoch: batch_size", batch_size)
     n = tensors[0].shape[0]
@@ -44,6 +46,24 @@ def run(
         chunks.append((mapped(step(*batch), lambda t: Tensor(namespace_of([t.array]).stack([t.array])), Tensor), 1))
         start += size
     return joined(chunks)
+
+
+def _whole(place: int, value: Any) -> Tensor:
+    """An argument of ``epoch`` as a tensor; a message for what is no array."""
+    example = "step.epoch(x, y, batch_size=32, shuffle=True)"
+    what = f"epoch: argument {place} is a {type(value).__name__}; "
+    if isinstance(value, Mapping):
+        raise TypeError(
+            f"{what}it takes arrays, whose batches are the function's arguments by position: {example}. For a function "
+            "of a dict, compile one of its entries that makes the dict inside"
+        )
+    if not isinstance(value, (Tensor, list, tuple, Number)) and not hasattr(value, "__array__"):
+        raise TypeError(
+            f"{what}it takes whole arrays and makes the batches itself, in the order of a DataLoader with the same "
+            f"seed: {example}. Of a TensorDataset: step.epoch(*dataset.tensors, batch_size=32). To call the function "
+            "on the batches of a loader, write the loop"
+        )
+    return as_tensor(value)
 
 
 def joined(chunks: list[tuple[Any, int]]) -> Any:

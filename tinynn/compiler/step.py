@@ -24,6 +24,7 @@ from tinynn.backends import select
 from tinynn.changes import changes
 from tinynn.compiler import epoch
 from tinynn.compiler.arguments import Arguments, detached
+from tinynn.compiler.errors import suspended
 from tinynn.compiler.guards import Look, difference
 from tinynn.compiler.specialise import Specialisation
 from tinynn.dtypes import get_default_dtype
@@ -33,6 +34,7 @@ from tinynn.tensor import Tensor
 MOST_VALUES = 8  # of one Python argument
 MANY_PROGRAMS = 10  # a warning is in order
 MOST_PROGRAMS = 64  # in all
+MOST_OBJECTS = 8  # without a __dict__, for a compiled method
 KINDS = ("auto", "numba", "numpy", "cupy", "program")
 
 
@@ -60,6 +62,7 @@ class CompiledFunction:
         self._shapes: set[Hashable] = set()
         self._warned: set[str] = set()
         self._known_names: set[str] = set()
+        self._of_objects: dict[int, CompiledFunction] = {}  # methods of objects without a __dict__, by id
         self._lock = threading.Lock()
         try:
             self._names = tuple(inspect.signature(function).parameters)
@@ -247,12 +250,14 @@ class CompiledFunction:
         seed: int | None = None,
         drop_last: bool = False,
         number: int = 0,
+        **others: Any,
     ) -> Any:
         """Call the function on all minibatches of the arrays.
 
         Parameters
         ----------
-        arrays : tensors or arrays whose first axes have one length
+        arrays : tensors or arrays whose first axes have one length; their batches are the function's arguments, by
+            position
         batch_size : rows in a batch; the last batch is smaller where the length is no multiple
         shuffle : in the random order of ``DataLoader(..., shuffle=True, seed=seed)`` in its epoch ``number``
         seed : of the order; drawn from the default generator if None
@@ -261,8 +266,20 @@ class CompiledFunction:
 
         Returns
         -------
-        What the function returns, with a first axis for the batches.
+        What the function returns, in the same structure: each tensor in it with a first axis for the batches, or, if
+        the last batch is smaller and so is the tensor (one value per row), a list of the batches' tensors. Anything
+        else once if it is the same in all batches, or a list.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If these are no arrays of one length, or a setting is unknown or out of its range.
         """
+        if others:
+            raise TypeError(
+                f"epoch has no setting {', '.join(others)}: arrays are given by position, as in "
+                "step.epoch(x, y, batch_size=32); settings are batch_size, shuffle, seed, drop_last and number"
+            )
         return epoch.run(self, arrays, batch_size, shuffle, seed, drop_last, number)
 
     def _whole_epoch(self, batch: list[Tensor], tensors: list[Tensor], order: Any, count: int) -> Any:
@@ -293,7 +310,9 @@ class CompiledFunction:
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         if instance is None:
             return self
-        kept = getattr(instance, "__dict__", {})
+        kept: Any = getattr(instance, "__dict__", None)
+        if kept is None:
+            return self._of_object(instance, owner)
         found = kept.get(name := self.function.__name__)
         if found is not None and (
             not isinstance(found, CompiledFunction) or getattr(found.function, "__self__", instance) is instance
@@ -304,6 +323,20 @@ class CompiledFunction:
             self.function.__get__(instance, owner), self.machine, self.max_specialisations
         )
         return bound
+
+    def _of_object(self, instance: Any, owner: Any) -> CompiledFunction:
+        """Of an object with ``__slots__``, which has no place for it: kept here for the latest few objects.
+
+        What is compiled for an object refers to it, so that these objects are kept as well. Weak references would
+        not free them sooner, and not all such objects have any.
+        """
+        found = self._of_objects.pop(id(instance), None)
+        if found is None:
+            if len(self._of_objects) >= MOST_OBJECTS:
+                del self._of_objects[next(iter(self._of_objects))]
+            found = CompiledFunction(self.function.__get__(instance, owner), self.machine, self.max_specialisations)
+        self._of_objects[id(instance)] = found  # as the latest
+        return found
 
     def __set__(self, instance: Any, value: Any) -> None:
         instance.__dict__[self.function.__name__] = value
@@ -362,6 +395,9 @@ def compile(function: Callable[..., Any] | None = None, *, machine: str = "auto"
     later ones. One compiled function may be called from several threads; two that train the same parameters must not
     run at the same time, as eager steps must not.
 
+    A method is compiled for each object, which keeps what was compiled in its ``__dict__``. Of objects that have none
+    (with ``__slots__``), the method's latest eight are remembered, and kept alive; others are compiled anew.
+
     Examples
     --------
     >>> import tinynn
@@ -382,4 +418,9 @@ def compile(function: Callable[..., Any] | None = None, *, machine: str = "auto"
         function = function.function
     if not callable(function):
         raise TypeError(f"compile: a function is needed, not a {type(function).__name__}")
+    if kind := suspended(function):
+        raise TypeError(
+            f"compile: {getattr(function, '__qualname__', type(function).__name__)} is {kind}, whose body does not run "
+            "when it is called; compile a function of tensors that it calls"
+        )
     return CompiledFunction(function, machine, max_specialisations)
