@@ -188,8 +188,8 @@ class Tensor(PythonProtocol):
             raise GraphError(
                 f"backward() on {self.describe()} that does not depend on anything with requires_grad=True"
                 + ("" if is_grad_enabled() else " (recording is off: this is inside no_grad)")
-                + ". (`w -= step` makes a new tensor, which is no leaf; w.assign_(w - step) overwrites the leaf. What a "
-                "function made by tinynn.compile returns is outside of any graph: compile the one that calls backward().)"
+                + ". (`w -= step` makes a new tensor, which is no leaf; w.assign_(w - step) overwrites the leaf. What "
+                "tinynn.compile(f) returns is outside of any graph: compile the function that calls backward().)"
             )
         g = _seed(self, gradient, create_graph)
         keep = create_graph if retain_graph is None else retain_graph
