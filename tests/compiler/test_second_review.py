@@ -210,6 +210,70 @@ def test_forgetting_gradients_that_are_not_there_yet() -> None:
     the_same_as_eager(train)
 
 
+@pytest.mark.parametrize("machine", MACHINES)
+def test_gradients_that_another_compiled_function_forgets(machine: str) -> None:
+    """The first step leaves gradients in the second network; the second step, now and then, forgets them."""
+
+    def train(compiled: Any) -> Any:
+        tn.manual_seed(0)
+        first, second = nn.Linear(3, 3), nn.Linear(3, 1)
+        optimizers = [optim.SGD(first.parameters(), lr=0.01), optim.SGD(second.parameters(), lr=0.01)]
+
+        @compiled
+        def step(x: Any) -> Any:
+            optimizers[0].zero_grad()
+            loss = (second(first(x)) ** 2).mean()
+            loss.backward()
+            optimizers[0].step()
+            return loss, second.weight.grad * 1.0
+
+        @compiled
+        def other_step(x: Any) -> Any:
+            optimizers[1].zero_grad()
+            loss = (second(first(x).detach()) ** 2).mean()
+            loss.backward()
+            optimizers[1].step(keep_grad=True)
+            optimizers[1].zero_grad()
+            return loss
+
+        found: list[Any] = []
+        for i in range(24):
+            found += [t.numpy() for t in step(tn.tensor(X))]
+            if i % 3 == 2:
+                found += [other_step(tn.tensor(X)).numpy()]
+        return [*found, first.weight.numpy().copy(), second.weight.numpy().copy()]
+
+    the_same_as_eager(train, machine)
+
+
+def test_a_gradient_that_another_compiled_function_gives() -> None:
+    """Without an optimizer's step, the gradient is there after the call; the second program was made without one."""
+
+    def train(compiled: Any) -> Any:
+        weight = tn.tensor(X[0], requires_grad=True)
+
+        @compiled
+        def give(x: Any) -> Any:
+            weight.grad = None
+            (x * weight).sum().backward()
+            return x * 2
+
+        @compiled
+        def look(x: Any) -> Any:
+            return x if weight.grad is None else x * weight.grad
+
+        found: list[Any] = []
+        for i in range(24):
+            found += [look(tn.tensor(X)).numpy()]
+            if i % 4 < 2:
+                found += [give(tn.tensor(X)).numpy()]
+            else:
+                weight.grad = None
+        return found
+
+    the_same_as_eager(train)
+
+
 # --------------------------------------------------------------------------------------- a first record of old
 
 

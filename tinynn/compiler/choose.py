@@ -22,6 +22,7 @@ class ProgramMachine:
     def run(self, arrays: list[Any]) -> Any:
         """The result for arguments with these arrays; assignments are carried out."""
         before = changes.count
+        absent = [t._grad is None for t, _ in self.program.grads_out]
         done = 0
         try:
             for step in self.program.steps:
@@ -32,7 +33,8 @@ class ProgramMachine:
             for step in self.program.steps[:done]:
                 step.undo()
             raise
-        changes.count = before  # the machine's own assignments replace no array behind its back
+        # the machine's own assignments replace no array behind its back, but gradients come and go
+        changes.count = before + (absent != [t._grad is None for t, _ in self.program.grads_out])
         return result
 
     def relink(self) -> None:

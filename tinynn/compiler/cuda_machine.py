@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from tinynn import graph
+from tinynn.changes import changes
 from tinynn.compiler.cuda_device import CupyDevice
 from tinynn.compiler.cuda_homes import move_home, side_by_side
 from tinynn.compiler.cuda_program import plan_for_gpu, registers_on_cpu
@@ -269,6 +270,7 @@ class CudaMachine(Machine):
             here = self.device.is_here(tensor.array)
             tensor.array = self.device.copy(cell) if here else self.device.to_host(cell)[()]
         for tensor, register in self._gradients_out:
+            changes.count += tensor._grad is None  # other programs may want none to be there
             tensor._grad = Tensor(self._value(self.plan.results[register]))
         for tensor in self._used_up:
             tensor._grad = None

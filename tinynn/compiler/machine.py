@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinynn import autodiff, graph
+from tinynn.changes import changes
 from tinynn.compiler.external import LARGE, is_fresh, reads_in_place
 from tinynn.compiler.homes import is_home, move_home, side_by_side
 from tinynn.compiler.layout import lay_out, line_bytes
@@ -279,6 +280,7 @@ class Machine(StepNumbers, ABC):
         for tensor, memory in self._written_cells:
             tensor.array = memory[0]
         for tensor, register in self._gradients_out:
+            changes.count += tensor._grad is None  # other programs may want none to be there
             tensor._grad = Tensor(self._value(self.plan.results[register]))
         for tensor in self._used_up:
             tensor._grad = None
@@ -289,6 +291,7 @@ class Machine(StepNumbers, ABC):
             memory[0] = tensor.array
         for tensor, register in self.program.grads_out:
             if register is None and tensor not in self.program.grads_in:  # those are read first
+                changes.count += tensor._grad is not None  # other programs may want it
                 tensor._grad = None
         for tensor, _ in self.program.grads_out:
             if isinstance(tensor.node, graph.Leaf):
