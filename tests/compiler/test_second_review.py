@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import functools
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -322,7 +323,7 @@ def test_a_cached_property_whose_source_changes() -> None:
         scale = Scale()
         scaled = compiled(lambda x: x * scale.whole)
         found: list[Any] = []
-        for half in range(1, 6):
+        for half in range(1, 4):
             scale.half = half
             scale.__dict__.pop("whole", None)
             found += [scaled(tn.tensor(X)).numpy() for _ in range(4)]
@@ -361,17 +362,15 @@ def test_trainers_that_swap_their_models_and_are_copied() -> None:
 
 
 def test_two_calls_in_a_row_that_differ_are_an_error_still() -> None:
-    numbers = iter(range(1, 100))
-    counted = tn.compile(lambda x: x * next(numbers))
+    counted = tn.compile(lambda x: x * time.perf_counter())
     counted(tn.tensor(X))
-    with pytest.raises(TraceError, match="1"):
+    with pytest.raises(TraceError, match="a Python number"):
         counted(tn.tensor(X))
 
 
 def test_what_differs_again_and_again_is_an_error() -> None:
     """Two programs in turn, each of another record at every call: a few are taken for the first one, not all."""
-    numbers = iter(range(1, 1000))
-    counted = tn.compile(lambda x: x * next(numbers))
+    counted = tn.compile(lambda x: x * time.perf_counter())
     text = ""
     for i in range(40):
         try:

@@ -269,11 +269,6 @@ class CompiledFunction:
         What the function returns, in the same structure: each tensor in it with a first axis for the batches, or, if
         the last batch is smaller and so is the tensor (one value per row), a list of the batches' tensors. Anything
         else once if it is the same in all batches, or a list.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If these are no arrays of one length, or a setting is unknown or out of its range.
         """
         if others:
             raise TypeError(
@@ -325,10 +320,9 @@ class CompiledFunction:
         return bound
 
     def _of_object(self, instance: Any, owner: Any) -> CompiledFunction:
-        """Of an object with ``__slots__``, which has no place for it: kept here for the latest few objects.
+        """Of an object with ``__slots__``, which has no place for it: kept here, with the object, for the latest few.
 
-        What is compiled for an object refers to it, so that these objects are kept as well. Weak references would
-        not free them sooner, and not all such objects have any.
+        Weak references would not free it sooner: what is compiled refers to it. And not all such objects have any.
         """
         found = self._of_objects.pop(id(instance), None)
         if found is None:
