@@ -502,3 +502,11 @@ def test_nested_results_of_an_epoch_are_of_one_kind(machine: str) -> None:
                 assert [tuple(t.shape) for t in one] == [(min(size, 10 - i), 3) for i in range(0, 10, size)]
             assert type(sums) is type(got["both"][0]) is tn.Tensor
             np.testing.assert_array_equal(got["both"][0].numpy(), sums.numpy())
+
+
+@pytest.mark.parametrize("exponent", [float("nan"), float("inf"), float("-inf")])
+def test_a_power_that_is_no_number(exponent: float) -> None:
+    x = tn.tensor([0.5, 1.0, 2.0])
+    step = tn.compile(lambda x, p: x**p)
+    for _ in range(4):
+        np.testing.assert_array_equal(step(x, exponent).numpy(), (x**exponent).numpy())

@@ -242,7 +242,7 @@ def _power(base: Symbol, exponent: float) -> Symbol | None:
         return None if positive is None else 1.0 / positive
     if exponent == 0.5:
         return _real("sqrt", base)
-    if exponent != int(min(exponent, 1e6)) or exponent > _LARGEST_UNROLLED_POWER:
+    if math.isnan(exponent) or exponent != int(min(exponent, 1e6)) or exponent > _LARGEST_UNROLLED_POWER:
         return None
     base = base + 0.0 if base.is_bool else base
     if exponent == 1.0:
