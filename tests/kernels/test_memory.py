@@ -29,7 +29,7 @@ def test_apart(start, quarters):
     assert array.dtype == np.float64
     assert array.flags.c_contiguous
     assert array.ctypes.data % 64 == 0
-    assert (array.ctypes.data - other.ctypes.data // 64 * 64) % 4096 == 1024 * quarters
+    assert (array.ctypes.data - other.ctypes.data // 64 * 64) % 4096 - 1024 * quarters in (0, 64)
     array[...] = 1.0  # its own memory, to the last element
 
 
@@ -66,3 +66,14 @@ def test_rows_that_fit_registers():
         assert simd.fits_registers(np.empty((2, 3 * lanes), dtype))
         assert not simd.fits_registers(np.empty((2, 3 * lanes), dtype), at_once=2)
         assert not simd.fits_registers(np.empty((2, 3 * lanes + 1), dtype))
+
+
+@pytest.mark.parametrize("quarters", range(4))
+@pytest.mark.parametrize("nbytes", [4096, 4096 - 64, 4096 + 16])
+def test_arrays_apart_can_be_read_beyond_their_ends(quarters, nbytes):
+    """Wherever the other array lies, they do not end with a page."""
+    other = memory.empty_bytes(3 * 4096)
+    for start in range(0, 4096, 64):
+        array = memory.empty_apart((nbytes,), np.uint8, other[start:], quarters)
+        assert memory.has_slack(array)
+        assert array.base.ctypes.data + array.base.nbytes >= array.ctypes.data + nbytes + 64

@@ -96,9 +96,11 @@ def empty_apart(shape: tuple[int, ...], dtype: DTypeLike, other: NDArray[Any], q
     """
     dtype = np.dtype(dtype)
     nbytes = math.prod(shape) * dtype.itemsize
-    raw = np.empty(nbytes + _PAGE, np.uint8)
+    raw = np.empty(nbytes + _PAGE + LINE, np.uint8)
     goal = other.ctypes.data // LINE * LINE + quarters * (_PAGE // 4)
     first = (goal - raw.ctypes.data) % _PAGE
+    if -(raw.ctypes.data + first + nbytes) % _PAGE < LINE:  # compiled code would copy it: see `has_slack`
+        first += LINE
     return raw[first : first + nbytes].view(dtype).reshape(shape)
 
 
