@@ -219,9 +219,9 @@ def attribute_of_a_dict() -> Case:
 
 def attribute_of_a_function() -> Case:
     def scaled(x: Any) -> Any:
-        return x * scaled.w  # type: ignore[attr-defined]
+        return x * scaled.w
 
-    scaled.w = 1.0  # type: ignore[attr-defined]
+    scaled.w = 1.0
     return scaled, lambda: setattr(scaled, "w", 2.0)
 
 
@@ -308,7 +308,7 @@ def test_a_module_imported_inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
     for _ in range(4):
         whole(X), part(X)
-    sys.modules["settings_of_a_test"].w = 2.0  # type: ignore[attr-defined]
+    sys.modules["settings_of_a_test"].w = 2.0
     assert whole(X).tolist() == part(X).tolist() == [2.0, 4.0, 6.0]
 
 

@@ -201,7 +201,8 @@ class Look:
             rules = tuple(map(id, optimizer._rules))
         self.marks[path] = "optimizer", id(optimizer), id(optimizer.state), rules
         params = [p for group in optimizer.param_groups for p in group["params"]]
-        steps = [optimizer.state[p].get("step", 0) if p in optimizer.state else 0 for p in params]
+        entries = [dict.get(optimizer.state, p, {}) for p in params]  # which does not count as a change
+        steps = [entry.get("step", 0) for entry in entries]
         # parameters that have taken equally many steps share the numbers of their formula
         self.marks[f"{path}.step numbers"] = tuple(steps.index(step) for step in steps)
         for i, p in enumerate(params):

@@ -54,6 +54,7 @@ class CompiledFunction:
     def __init__(self, function: Callable[..., Any], machine: str, max_specialisations: int) -> None:
         functools.update_wrapper(self, function)
         self.function = function
+        self._title = getattr(function, "__qualname__", "function")
         self.machine = machine
         self.max_specialisations = max_specialisations
         self._table: dict[Hashable, list[Specialisation]] = {}
@@ -111,9 +112,8 @@ class CompiledFunction:
             found = Specialisation(look, arguments, setting, reason)
             self._table.setdefault(key, []).append(found)
             if len(self._table) == MANY_PROGRAMS:
-                name = getattr(self.function, "__qualname__", "function")
                 warnings.warn(
-                    f"{name} was recorded for {MANY_PROGRAMS} programs by now, the last one because {reason}; "
+                    f"{self._title} was recorded for {MANY_PROGRAMS} programs by now, the last one because {reason}; "
                     "each is compiled in its second call, and pays only if it is called often. explain() lists them",
                     UserWarning,
                     stacklevel=4,
@@ -129,10 +129,9 @@ class CompiledFunction:
         for path, kind in strange.items():
             if path not in self._warned:
                 self._warned.add(path)
-                name = getattr(self.function, "__qualname__", "function")
                 warnings.warn(
-                    f"{name} reaches {path} ({kind}). What it reads from there is compiled as it is now, and what it "
-                    "does there is not repeated: give it what changes as an argument",
+                    f"{self._title} reaches {path} ({kind}). What it reads from there is compiled as it is now, and "
+                    "what it does there is not repeated: give it what changes as an argument",
                     UserWarning,
                     stacklevel=5,
                 )
@@ -183,8 +182,7 @@ class CompiledFunction:
     def _eagerly(self, args: tuple[Any, ...], kwargs: dict[str, Any], key: str, text: str) -> Any:
         if key not in self._warned:
             self._warned.add(key)
-            name = getattr(self.function, "__qualname__", "function")
-            warnings.warn(f"{name} runs eagerly, not compiled: {text}.", UserWarning, stacklevel=4)
+            warnings.warn(f"{self._title} runs eagerly, not compiled: {text}.", UserWarning, stacklevel=4)
         return detached(self.function(*args, **kwargs))
 
     def _reason(self, look: Look, arguments: Arguments, setting: tuple[Hashable, ...]) -> str:
@@ -236,11 +234,10 @@ class CompiledFunction:
 
     def explain(self) -> str:
         """What was compiled, for which arguments, and why anew: one line per program."""
-        name = getattr(self.function, "__qualname__", "function")
         if not self._table:
-            return f"{name}: nothing is compiled yet: call it first"
+            return f"{self._title}: nothing is compiled yet: call it first"
         found = self.specialisations
-        return "\n".join([f"{name}: {len(found)} programs", *(f"  {one}" for one in found)])
+        return "\n".join([f"{self._title}: {len(found)} programs", *(f"  {one}" for one in found)])
 
     def epoch(
         self,

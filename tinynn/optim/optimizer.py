@@ -86,7 +86,6 @@ class Optimizer(ABC):
         complete = {**self.defaults, **checked_group(type(self).__name__, group, taken)}
         self.check(complete)
         self.param_groups.append(Settings({**complete, "params": CountedList(complete["params"])}))
-        changes.count += 1
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients, so that the next ``backward()`` starts from nothing.
