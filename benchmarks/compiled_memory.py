@@ -7,6 +7,8 @@ libraries and compiler are loaded, and then builds the network and trains it for
 compiled step compiles the third. The peak of the resident memory is given over the memory before the network
 was built: recording, compiling and the eager first steps are in it ("with the first steps"). It is then set
 back, and taken again over three more steps ("a step"), again over the memory before the network was built.
+The shortest of these three is the time of a step. ``tinynn-recompute`` computes activations again for the
+way back instead of keeping them all: ``tinynn.compile(step, recompute=True)``.
 The losses must agree with PyTorch's, or the row is VOID.
 """
 
@@ -15,6 +17,7 @@ from __future__ import annotations
 import gc
 import itertools
 import sys
+import time
 from typing import Any
 
 import _common as common
@@ -22,10 +25,9 @@ import numpy as np
 from memory import forget_peak, resident
 from memory import peak as peak_of_process
 from steps import measure, report, same_lines
-from steps.cases import Absent
 
 measure.register()
-FRAMEWORKS = ("tinynn", "torch", "torch-fused", "tinynn-compiled")
+FRAMEWORKS = ("tinynn", "torch", "torch-fused", "tinynn-compiled", "tinynn-recompute")
 RTOL = 2e-3
 NETWORKS = {
     "wide": ("1024-2048-2048-2048-10, batch 1024", (1024, 2048, 2048, 2048, 10), 1024, "CrossEntropyLoss", 0.75),
@@ -65,18 +67,14 @@ def _trainer(column: str, nx: Any, layers: tuple[int, ...], batch: int, loss: st
         rule.step()
         return loss
 
-    if column == "tinynn-compiled":
-        step = same_lines.compiled(nx, step)
+    step = same_lines.compiled(column, nx, step)
     return lambda: float(step(x, y).item())
 
 
 def _peak(column: str, layers: list[int], batch: int, loss: str) -> dict[str, Any]:
     nx = same_lines.load(column)
     nx.set_default_dtype(same_lines.dtype_of(nx, "float32"))
-    try:
-        small = _trainer(column, nx, (256, 256, layers[-1]), 256, loss)
-    except Absent as reason:
-        return {"absent": str(reason)}
+    small = _trainer(column, nx, (256, 256, layers[-1]), 256, loss)
     for _ in range(5):
         small()
     del small
@@ -90,8 +88,12 @@ def _peak(column: str, layers: list[int], batch: int, loss: str) -> dict[str, An
     with_first = peak_of_process() - before
     gc.collect()
     forget_peak()
-    losses += [step() for _ in range(3)]
-    return {"losses": losses, "first": with_first, "step": peak_of_process() - before}
+    times = []
+    for _ in range(3):
+        begin = time.perf_counter()
+        losses.append(step())
+        times.append(time.perf_counter() - begin)
+    return {"losses": losses, "first": with_first, "step": peak_of_process() - before, "seconds": min(times)}
 
 
 # -------------------------------------------------------------------------------------------------- the reader
@@ -111,14 +113,16 @@ def _measured(options: Any, name: str) -> tuple[dict[str, dict[str, Any]], dict[
                 try:
                     answer = worker.ask("peak", layers=layers, batch=batch, loss=loss)
                 except common.Failed as error:
-                    answer = {"absent": f"failed: {str(error).strip().splitlines()[-1][:100]}"}
-            if "absent" in answer:
-                absent[column] = answer["absent"]
-                continue
+                    absent[column] = f"failed: {str(error).strip().splitlines()[-1][:100]}"
+                    continue
             best = found.setdefault(column, answer)
-            for key in ("first", "step"):
+            for key in ("first", "step", "seconds"):
                 best[key] = min(best[key], answer[key])
     return found, absent
+
+
+def _cell(key: str, value: float, void: bool) -> str:
+    return (common.duration(value) if key == "seconds" else f"{value / 1e6:.1f} MB") + " VOID" * void
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -128,27 +132,26 @@ def main(argv: list[str] | None = None) -> None:
     if options.worker:
         common.serve({"peak": lambda **question: _peak(options.worker, **question)})
         return
-    rows, numbers = [], []
+    rows, numbers, columns = [], [], options.frameworks
     for name, (title, *_, bar) in NETWORKS.items():
         found, absent = _measured(options, name)
         reference = found.get("torch", found.get("tinynn", {"losses": []}))["losses"]
         void = [c for c, one in found.items() if common.agreement(reference, one["losses"]) > RTOL]
-        for key, words in (("step", "a step"), ("first", "with the first steps")):
-            cells = [
-                absent.get(c, "–") if c not in found else f"{found[c][key] / 1e6:.1f} MB" + " VOID" * (c in void)
-                for c in options.frameworks
-            ]
-            both = {"torch", "tinynn-compiled"} <= found.keys() and not {"torch", "tinynn-compiled"} & set(void)
-            ratio = found["tinynn-compiled"][key] / found["torch"][key] if both else None
-            limit = bar if key == "step" else None
-            shown = "–" if ratio is None else f"{ratio:.2f}"
-            row_bar = "–" if limit is None else f"≤ {limit:g}"
-            rows.append([title, words, *cells, shown, row_bar, common.verdict(ratio, limit, at_least=False)])
+        for key, words in (("step", "a step"), ("first", "with the first steps"), ("seconds", "time of a step")):
+            cells = [absent.get(c, "–") if c not in found else _cell(key, found[c][key], c in void) for c in columns]
+            verdicts = []
+            for column in ("tinynn-compiled", "tinynn-recompute"):
+                both = {"torch", column} <= found.keys() and not {"torch", column} & set(void)
+                ratio = found[column][key] / found["torch"][key] if both else None
+                word = common.verdict(ratio, bar if key == "step" else None, at_least=False)
+                verdicts.append("–" if ratio is None else f"{ratio:.2f} {word.strip('–')}".strip())
+            rows.append([title, words, *cells, f"≤ {bar:g}" if key == "step" else "–", *verdicts])
         numbers.append({"case": name, "title": title, "bar": bar, "found": found, "absent": absent, "void": void})
-    header = ["network", "peak of", *options.frameworks, "compiled / torch", "bar", ""]
+    header = ["network", "peak of", *columns, "bar", "compiled / torch", "recompute / torch"]
     text = (
-        f"Peak of resident memory over that before the network was built, smallest of {options.rounds} runs, "
-        "each in a process of its own.\n\n" + common.table(header, rows)
+        f"Peak of resident memory over that before the network was built, and the shortest time of a step, of "
+        f"{options.rounds} runs, each in a process of its own. `tinynn-recompute`: "
+        "`tinynn.compile(step, recompute=True)`.\n\n" + common.table(header, rows)
     )
     report.write("compiled_memory", "Memory of a compiled training step", text, numbers, options)
 

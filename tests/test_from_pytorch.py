@@ -98,7 +98,8 @@ def test_models_and_training(tmp_path: Path) -> None:
         if code.startswith(("import", "from")):
             exec(code, {})
         else:
-            ours(code, model=model, DataLoader=DataLoader, SGD=SGD, d=[1.0, 2.0], path=tmp_path / "w.safetensors")
+            more = {"model": model, "step": model.forward, "DataLoader": DataLoader, "SGD": SGD, "d": [1.0, 2.0]}
+            ours(code, **more, path=tmp_path / "w.safetensors")
 
 
 @pytest.mark.peers

@@ -29,6 +29,7 @@ COLUMNS: dict[str, Column] = {
     "torch-fused": Column("torch", "same_lines", "PyTorch, eagerly, with its fused optimizer (`fused=True`)"),
     "torch-foreach": Column("torch", "same_lines", "PyTorch, eagerly, with `foreach=True`"),
     "tinynn-compiled": Column("tinynn", "same_lines", "`tinynn.compile`, one call per step"),
+    "tinynn-recompute": Column("tinynn", "same_lines", "`tinynn.compile(step, recompute=True)`, one call per step"),
     "tinynn-epoch": Column("tinynn", "same_lines", "`tinynn.compile`, one call of `step.epoch` per epoch"),
     "torch-compiled": Column("torch", "torch_compiled", "`torch.compile` on the whole step (forward, backward, Adam)"),
     "jax": Column("jax", "jax_steps", "`jax.jit` on the whole step, buffers donated, awaited once per 4 ms"),

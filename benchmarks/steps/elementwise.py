@@ -145,7 +145,7 @@ def _same_lines(column: str, name: str, x: Any, cotangent: Any) -> Made:
         return (out, *grad(out, (source, *layer.parameters()), given))
 
     if column == "tinynn-compiled":
-        fast = same_lines.compiled(nx, function)
+        fast = nx.compile(function)
     elif column == "torch-compiled":
         forward = nx.compile(layer)  # its backward pass is compiled with it
 

@@ -13,8 +13,7 @@ def build(column: str, case: Case) -> Runner:
     """A step on one batch, or with ``tinynn-epoch`` an epoch; the first losses on one batch after the other."""
     nx = load(column)
     step = training_step(column, nx, case)
-    if column in ("tinynn-compiled", "tinynn-epoch"):
-        step = compiled(nx, step)
+    step = compiled(column, nx, step)
     data = cases.epoch_data(case)
     several = [[nx.tensor(array) for array in batch.values()] for batch in cases.batches(case, data)]
     if column == "tinynn-epoch":
@@ -39,11 +38,11 @@ def load(column: str) -> Any:
     return torch
 
 
-def compiled(nx: Any, step: Callable[..., Any]) -> Any:
-    """``tinynn.compile(step)``."""
-    if not callable(getattr(nx, "compile", None)):
-        raise Absent("not available")
-    return nx.compile(step)
+def compiled(column: str, nx: Any, step: Callable[..., Any]) -> Any:
+    """A step as it runs in a column: ``tinynn.compile(step)`` where it is compiled."""
+    if column in ("tinynn-compiled", "tinynn-epoch"):
+        return nx.compile(step)
+    return nx.compile(step, recompute=True) if column == "tinynn-recompute" else step
 
 
 def dtype_of(nx: Any, name: str) -> Any:

@@ -115,6 +115,21 @@ def test_a_compiled_step_is_the_eager_one(name: str, dtype: str, device: Any) ->
         np.testing.assert_allclose(found["cupy"][1][key], value, rtol=tight, atol=tight, err_msg=key)
 
 
+def deep() -> Any:
+    return nn.Sequential(*[p for _ in range(9) for p in (nn.Linear(6, 6), nn.Tanh())], nn.Linear(6, 5))
+
+
+def test_activations_are_computed_again(device: Any) -> None:
+    outcomes, arenas = [], []
+    for recompute in (False, True):
+        step, model, _, batches = training(deep, lambda p: optim.SGD(p, lr=0.1), (64, 6), 5, "cupy", "float64")
+        compiled = tn.compile(step, machine="cupy", recompute=recompute)
+        outcomes.append([compiled(*batch).item() for batch in batches] + [p.tolist() for p in model.parameters()])
+        arenas.append(compiled.memory.arena)
+    assert outcomes[0] == outcomes[1]
+    assert arenas[1] < 0.8 * arenas[0]
+
+
 def recorded(name: str = "classes") -> Any:
     """A machine for one of the steps above, after the two steps that set it up."""
     step, model, opt, batches = training(*CASES[name], "cupy", "float64")

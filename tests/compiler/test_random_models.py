@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
 import tinynn as tn
 from tests.compiler.strategies import Training, trainings
@@ -31,10 +32,12 @@ def everything(model: Any, optimizer: Any) -> dict[str, Any]:
     return found
 
 
-def train(training: Training, machine: str | None, change: str, digits: float = 0.0) -> list[dict[str, Any]]:
+def train(
+    training: Training, machine: str | None, change: str, digits: float = 0.0, recompute: bool = False
+) -> list[dict[str, Any]]:
     """The loss and everything else after each step."""
     model, optimizer, step = training.make()
-    run = step if machine is None else tn.compile(step, machine=machine)
+    run = step if machine is None else tn.compile(step, machine=machine, recompute=recompute)
     tn.manual_seed(11)
     rng = np.random.default_rng(2)
     if digits:
@@ -56,7 +59,7 @@ def train(training: Training, machine: str | None, change: str, digits: float = 
     return states
 
 
-def check(training: Training, machine: str, change: str) -> None:
+def check(training: Training, machine: str, change: str, recompute: bool) -> None:
     """Compare everything after every step.
 
     What rounding decides (a bias before a batch norm has no gradient but rounding errors, which Adam takes for whole
@@ -67,7 +70,7 @@ def check(training: Training, machine: str, change: str) -> None:
         assume(all((np.abs(found["loss"]) < 1e4).all() for found in eager))  # it may go astray
         digits = 1e-15 if training.dtype == "float64" else 3e-7
         nudged = train(training, None, change, digits)
-        compiled = train(training, machine, change)
+        compiled = train(training, machine, change, recompute=recompute)
     rtol, atol = (1e-9, 1e-10) if training.dtype == "float64" else (2e-4, 2e-5)
     for i in range(STEPS):
         assert compiled[i].keys() == eager[i].keys()
@@ -83,12 +86,12 @@ CHANGES = ("nothing", "rate", "eval", "load", "freeze")
 
 @pytest.mark.parametrize("change", CHANGES)
 @settings(max_examples=6 * TIMES)
-@given(trainings())
-def test_numpy_machine(change: str, training: Training) -> None:
-    check(training, "numpy", change)
+@given(trainings(), st.booleans())
+def test_numpy_machine(change: str, training: Training, recompute: bool) -> None:
+    check(training, "numpy", change, recompute)
 
 
 @settings(max_examples=8 * TIMES)
-@given(trainings())
-def test_kernels(training: Training) -> None:
-    check(training, "numba", "nothing")
+@given(trainings(), st.booleans())
+def test_kernels(training: Training, recompute: bool) -> None:
+    check(training, "numba", "nothing", recompute)

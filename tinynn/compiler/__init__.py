@@ -21,6 +21,7 @@
                 join            sums that the loop does which computes their terms
                 split           large batches in parts that stay in the cache,
                 cuts                and how one row is cut
+                recompute       if asked for: activations computed again for the way back, to spare memory
                 layout          where the buffers lie in memory, which is used again and again
                 table, report   the plan as text; what it takes of memory
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
 
@@ -10,6 +11,27 @@ from tinynn.backends import select
 from tinynn.changes import changes
 from tinynn.compiler.program import Program
 from tinynn.tensor import Tensor
+
+KINDS = ("auto", "numba", "numpy", "cupy", "program")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What `tinynn.compile` is told besides the function; see there."""
+
+    machine: str = "auto"
+    max_specialisations: int = 8
+    recompute: bool = False
+
+    def __post_init__(self) -> None:
+        if self.machine not in KINDS:
+            raise ValueError(f"compile: machine must be one of {', '.join(KINDS[:-1])}, not {self.machine!r}")
+        if not isinstance(self.max_specialisations, int) or self.max_specialisations < 1:
+            raise ValueError(
+                f"compile: max_specialisations must be a positive integer, not {self.max_specialisations!r}"
+            )
+        if not isinstance(self.recompute, bool):
+            raise TypeError(f"compile: recompute must be True or False, not {self.recompute!r}")
 
 
 class ProgramMachine:
@@ -67,8 +89,9 @@ class ProgramMachine:
         return "not planned: every array is allocated when it is computed"
 
 
-def machine_for(program: Program, kind: str) -> Any:
-    """The machine of a kind: "auto", "numba", "numpy", "cupy", or (for tests) "program", which plans nothing."""
+def machine_for(program: Program, options: Options) -> Any:
+    """The machine that the options ask for; "program" (for tests) plans nothing."""
+    kind, recompute = options.machine, options.recompute
     if kind == "program":
         return ProgramMachine(program)
     if kind == "auto" and any(tensor.device != "cpu" for tensor in program.state.values()):
@@ -76,17 +99,17 @@ def machine_for(program: Program, kind: str) -> Any:
     if kind == "cupy":
         from tinynn.compiler.cuda_machine import CudaMachine
 
-        return CudaMachine(program)
+        return CudaMachine(program, recompute=recompute)
     if kind == "numba" and find_spec("numba") is None:
         raise ImportError('compile: machine="numba" needs Numba: pip install numba; machine="numpy" needs nothing')
     if kind == "numba" or (kind == "auto" and select.backend() != "numpy" and find_spec("numba") is not None):
         from tinynn.compiler.numba_machine import NumbaMachine
 
         try:
-            return NumbaMachine(program)
+            return NumbaMachine(program, recompute)
         except NotImplementedError:  # a row that there is no kernel for
             if kind == "numba":
                 raise
     from tinynn.compiler.interpret import Interpreter
 
-    return Interpreter(program)
+    return Interpreter(program, recompute)

@@ -50,6 +50,7 @@ class CudaMachine(Machine):
     device : what stands for the GPU; the current one, through CuPy, if None
     allow_tf32 : whether float32 products may be rounded to TF32, as CuPy's are with ``CUPY_TF32=1``, which is also
         the default here; else they are computed in float32
+    recompute : as for every machine
 
     Attributes
     ----------
@@ -58,10 +59,12 @@ class CudaMachine(Machine):
 
     where = "a compiled step on the GPU"
 
-    def __init__(self, program: Program, device: Any = None, allow_tf32: bool | None = None) -> None:
+    def __init__(
+        self, program: Program, device: Any = None, allow_tf32: bool | None = None, *, recompute: bool = False
+    ) -> None:
         self.program = program
         self.device = CupyDevice(allow_tf32) if device is None else device
-        self.plan: Plan = plan_for_gpu(program)
+        self.plan: Plan = plan_for_gpu(program, recompute)
         self.layout = lay_out(self.plan)
         self.memory: dict[Any, Any] = {}
         self._external = set()

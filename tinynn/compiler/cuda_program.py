@@ -16,9 +16,9 @@ from tinynn.ops.transfer import Move
 __all__ = ["plan_for_gpu", "registers_on_cpu"]
 
 
-def plan_for_gpu(program: Program) -> Plan:
+def plan_for_gpu(program: Program, recompute: bool = False) -> Plan:
     """The plan of a program on tensors of the GPU."""
-    return make_plan(_ForGpu(_on_the_host(program)).expanded())
+    return make_plan(_ForGpu(_on_the_host(program)).expanded(), recompute=recompute)
 
 
 class _ForGpu(Expander):

@@ -42,6 +42,7 @@ class Machine(StepNumbers, ABC):
     Parameters
     ----------
     program : as recorded
+    recompute : compute activations again for the way back, to spare memory
 
     Attributes
     ----------
@@ -56,9 +57,9 @@ class Machine(StepNumbers, ABC):
     _floating: set[int] = frozenset()  # type: ignore[assignment]  # external, and whatever a call returned
     where = "a compiled step"  # for messages about what it has written in place
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, recompute: bool = False) -> None:
         self.program = program
-        self.plan: Plan = make_plan(program, self.splits)
+        self.plan: Plan = make_plan(program, self.splits, recompute)
         self.layout = lay_out(self.plan)
         self.arena = zero_bytes(self.layout.nbytes + LINE)
         self.memory: dict[int, Array] = {}  # buffer -> its memory as a flat array, padding included

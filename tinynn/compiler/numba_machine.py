@@ -51,10 +51,10 @@ class NumbaMachine(Machine):
     binds = True
     splits = True
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, recompute: bool = False) -> None:
         self._prepared: dict[int, Prepared | None] = {}
         self._scratch: dict[tuple[int, int], Array] = {}
-        super().__init__(program)
+        super().__init__(program, recompute)
 
     @property
     def source(self) -> str:  # type: ignore[override]

@@ -19,6 +19,7 @@ from tinynn.compiler.absorb import absorb_into_products
 from tinynn.compiler.expand import expand
 from tinynn.compiler.join import join_reductions
 from tinynn.compiler.program import Program, Register
+from tinynn.compiler.recompute import recompute_activations
 from tinynn.compiler.rows import Call, Loop, Multiply, Row
 from tinynn.compiler.shorten import in_canonical_order, merge_equal_updates, recompute_cheap_values, update_early
 from tinynn.compiler.sort import COPIED
@@ -80,9 +81,16 @@ class Plan:
         return as_table(self)
 
 
-def make_plan(program: Program, splits: bool = False) -> Plan:
-    """Plan a program; ``splits``: large batches are gone through in parts."""
-    return _Planner(program).plan(splits)
+def make_plan(program: Program, splits: bool = False, recompute: bool = False) -> Plan:
+    """Plan a program.
+
+    Parameters
+    ----------
+    program : as recorded
+    splits : large batches are gone through in parts
+    recompute : activations of deep networks are computed again for the way back, to spare memory
+    """
+    return _Planner(program).plan(splits, recompute)
 
 
 class _Planner:
@@ -139,7 +147,7 @@ class _Planner:
 
     # --------------------------------------------------------------------------------------------------- rows
 
-    def plan(self, splits: bool) -> Plan:
+    def plan(self, splits: bool, recompute: bool) -> Plan:
         groups = fuse.fuse(self.tidied.work)
         read_by: dict[int, set[int]] = {}
         for number, group in enumerate(groups):
@@ -163,6 +171,8 @@ class _Planner:
             split_batches(self.rows, self.buffers, self.new, self._pinned(results))
         neighbours = merge_equal_updates(self.rows, self.buffers)
         update_early(self.rows, self.buffers, neighbours)
+        if recompute:
+            recompute_activations(self.rows, self.buffers, self._pinned(results), neighbours, self.new)
         return Plan(self.program, self.rows, self.buffers, neighbours, results, assigned)
 
     def _pinned(self, results: dict[int, Operand]) -> set[int]:

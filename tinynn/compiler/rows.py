@@ -28,12 +28,14 @@ class Row:
     inputs, outputs : views on buffers
     origins : the operations that it does, each with the user's line
     part : (i, n) for part i of n of a batch that is gone through in parts
+    again : whether it computes what another row has computed before, to spare memory
     """
 
     inputs: list[View]
     outputs: list[View]
     origins: list[Origin] = field(default_factory=list)
     part: tuple[int, int] = field(default=(0, 1), kw_only=True)
+    again: bool = field(default=False, kw_only=True)
 
     def rename(self, old: int, new: View) -> None:
         """Let every operand that lies in buffer ``old`` lie at the beginning of the view ``new`` instead."""

@@ -17,7 +17,7 @@ from tinynn.backends import convert
 from tinynn.backends.memory import return_freed_memory
 from tinynn.changes import changes
 from tinynn.compiler.arguments import Arguments, check_lines, detached, tensors_in
-from tinynn.compiler.choose import machine_for
+from tinynn.compiler.choose import Options, machine_for
 from tinynn.compiler.differences import differences
 from tinynn.compiler.errors import CompileError, TraceError
 from tinynn.compiler.guards import Look, difference
@@ -76,7 +76,7 @@ class Specialisation:
 
     # ------------------------------------------------------------------------------------------- recording
 
-    def record(self, function: Callable[..., Any], arguments: Arguments, kind: str) -> Any:
+    def record(self, function: Callable[..., Any], arguments: Arguments, options: Options) -> Any:
         """An ordinary call that is recorded; the second time, all the checks. Returns the result."""
         if not self.holds():
             self.stage, self.program = 0, None
@@ -87,7 +87,7 @@ class Specialisation:
                 self.stage = 0
             if self.stage == 1:
                 self._compare_records(program, function, arguments)
-                self._verify(program, before, result, arguments, kind)
+                self._verify(program, before, result, arguments, options)
         except BaseException:
             before.restore()
             raise
@@ -147,11 +147,11 @@ class Specialisation:
                 "outside."
             )
 
-    def _verify(self, program: Program, before: State, result: Any, arguments: Arguments, kind: str) -> None:
+    def _verify(self, program: Program, before: State, result: Any, arguments: Arguments, options: Options) -> None:
         """Let the machine do the step again, and compare. Leaves everything as the eager step left it."""
         self._keep_outside_arrays(program)
         self._arrays = [None]  # the machine is to be linked, and the fast call printed
-        self.machine = machine_for(program, kind)
+        self.machine = machine_for(program, options)
         after = self._state(self.look, program, before)
         names = {id(t): path for path, t in self._paths()}
         wanted = [t.array for t in tensors_in(result)]

@@ -13,6 +13,7 @@ What a call does, from the fastest way to the slowest:
 from __future__ import annotations
 
 import copy
+import dataclasses
 import functools
 import inspect
 import threading
@@ -24,6 +25,7 @@ from tinynn.backends import select
 from tinynn.changes import changes
 from tinynn.compiler import epoch
 from tinynn.compiler.arguments import Arguments, detached
+from tinynn.compiler.choose import Options
 from tinynn.compiler.errors import suspended
 from tinynn.compiler.guards import Look, difference
 from tinynn.compiler.specialise import Specialisation
@@ -35,7 +37,6 @@ MOST_VALUES = 8  # of one Python argument
 MANY_PROGRAMS = 10  # a warning is in order
 MOST_PROGRAMS = 64  # in all
 MOST_OBJECTS = 8  # without a __dict__, for a compiled method
-KINDS = ("auto", "numba", "numpy", "cupy", "program")
 
 
 class CompiledFunction:
@@ -51,12 +52,11 @@ class CompiledFunction:
     def __new__(cls, *_: Any) -> CompiledFunction:
         return super().__new__(type("CompiledFunction", (CompiledFunction,), {}))
 
-    def __init__(self, function: Callable[..., Any], machine: str, max_specialisations: int) -> None:
+    def __init__(self, function: Callable[..., Any], options: Options) -> None:
         functools.update_wrapper(self, function)
         self.function = function
         self._title = getattr(function, "__qualname__", "function")
-        self.machine = machine
-        self.max_specialisations = max_specialisations
+        self.options = options
         self._table: dict[Hashable, list[Specialisation]] = {}
         self._current: Specialisation | None = None
         self._values: dict[str, set[Hashable]] = {}
@@ -87,7 +87,7 @@ class CompiledFunction:
                 found.calls += 1
                 found.latest, self._current = self._current is found, found
                 if found.stage < 2:
-                    return found.record(self.function, arguments, self.machine)
+                    return found.record(self.function, arguments, self.options)
                 return self._run(found, arguments)
         return self._eagerly(args, kwargs, found.split(":")[0], found)
 
@@ -141,7 +141,7 @@ class CompiledFunction:
             found.stage = 0  # the optimizer goes by another formula now
             found.reason = "an optimizer's formula changed, or a large NumPy array from outside"
             found.program = None
-            return found.record(self.function, arguments, self.machine)
+            return found.record(self.function, arguments, self.options)
         count = changes.count
         result = found.run(arguments)
         found.settle(count)
@@ -165,9 +165,9 @@ class CompiledFunction:
                 )
             values.add(value)
         shapes = tuple(arguments.shapes)
-        if shapes not in self._shapes and len(self._shapes) >= self.max_specialisations:
+        if shapes not in self._shapes and len(self._shapes) >= self.options.max_specialisations:
             return (
-                f"shapes: there are programs for {self.max_specialisations} combinations of shapes and dtypes already "
+                f"shapes: there are programs for {len(self._shapes)} combinations of shapes and dtypes already "
                 "(max_specialisations); use batches of one shape, or drop_last"
             )
         self._shapes.add(shapes)
@@ -311,9 +311,7 @@ class CompiledFunction:
         ):
             return found
         # there is none yet, or it came here with a copy.copy() of another object
-        kept[name] = bound = CompiledFunction(
-            self.function.__get__(instance, owner), self.machine, self.max_specialisations
-        )
+        kept[name] = bound = CompiledFunction(self.function.__get__(instance, owner), self.options)
         return bound
 
     def _of_object(self, instance: Any, owner: Any) -> CompiledFunction:
@@ -325,7 +323,7 @@ class CompiledFunction:
         if found is None:
             if len(self._of_objects) >= MOST_OBJECTS:
                 del self._of_objects[next(iter(self._of_objects))]
-            found = CompiledFunction(self.function.__get__(instance, owner), self.machine, self.max_specialisations)
+            found = CompiledFunction(self.function.__get__(instance, owner), self.options)
         self._of_objects[id(instance)] = found  # as the latest
         return found
 
@@ -337,10 +335,10 @@ class CompiledFunction:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> CompiledFunction:
         """Compiled for nothing yet; of a method, for the copy of its object."""
-        return CompiledFunction(copy.deepcopy(self.function, memo), self.machine, self.max_specialisations)
+        return CompiledFunction(copy.deepcopy(self.function, memo), self.options)
 
     def __copy__(self) -> CompiledFunction:
-        return CompiledFunction(self.function, self.machine, self.max_specialisations)
+        return CompiledFunction(self.function, self.options)
 
     def __reduce__(self) -> Any:
         owner, name = getattr(self.function, "__self__", None), getattr(self.function, "__name__", "")
@@ -353,7 +351,13 @@ class CompiledFunction:
         return f"<compiled {name}, {len(self.specialisations)} programs>"
 
 
-def compile(function: Callable[..., Any] | None = None, *, machine: str = "auto", max_specialisations: int = 8) -> Any:
+def compile(
+    function: Callable[..., Any] | None = None,
+    *,
+    machine: str = "auto",
+    max_specialisations: int = 8,
+    recompute: bool = False,
+) -> Any:
     """Compile a training step, or any other function of tensors, into one program.
 
     Parameters
@@ -362,6 +366,8 @@ def compile(function: Callable[..., Any] | None = None, *, machine: str = "auto"
         optimizers, `tinynn.grad`, and return tensors in any structure
     machine : ``"auto"``, ``"numba"``, ``"numpy"`` or ``"cupy"``: what runs the program
     max_specialisations : programs for that many combinations of shapes; others run eagerly
+    recompute : compute activations again for the way back (checkpointing, rematerialisation): of n equal layers about
+        2 √n are in memory at once, for up to one more way forward of time. Results stay the same to the last bit
 
     Returns
     -------
@@ -399,12 +405,9 @@ def compile(function: Callable[..., Any] | None = None, *, machine: str = "auto"
     >>> [energy(tinynn.tensor([1.0, float(i)])).item() for i in range(4)]
     [1.0, 3.0, 9.0, 19.0]
     """
-    if machine not in KINDS:
-        raise ValueError(f"compile: machine must be one of {', '.join(KINDS[:-1])}, not {machine!r}")
-    if not isinstance(max_specialisations, int) or max_specialisations < 1:
-        raise ValueError(f"compile: max_specialisations must be a positive integer, not {max_specialisations!r}")
+    options = Options(machine, max_specialisations, recompute)
     if function is None:
-        return functools.partial(compile, machine=machine, max_specialisations=max_specialisations)
+        return functools.partial(compile, **dataclasses.asdict(options))
     if isinstance(function, CompiledFunction):
         function = function.function
     if not callable(function):
@@ -414,4 +417,4 @@ def compile(function: Callable[..., Any] | None = None, *, machine: str = "auto"
             f"compile: {getattr(function, '__qualname__', type(function).__name__)} is {kind}, whose body does not run "
             "when it is called; compile a function of tensors that it calls"
         )
-    return CompiledFunction(function, machine, max_specialisations)
+    return CompiledFunction(function, options)

@@ -50,7 +50,7 @@ def as_table(plan: Plan) -> str:
 
 
 def _kind(row: Row) -> str:
-    parts = f" x {row.part[1]}" if row.part[1] > 1 else ""
+    parts = f" x {row.part[1]}" if row.part[1] > 1 else ", again" if row.again else ""
     if isinstance(row, Loop):
         kinds = sorted({kind for kind in row.reductions if kind})
         return "loop" + (" " + ", ".join(kinds) if kinds else "") + parts
