@@ -31,7 +31,8 @@
                 step_numbers        optimizers' numbers for the steps to come
                 interpret       row by row in NumPy: to step through, and the reference in tests
                 numba_machine   the CPU: rows are words of a table, and kernels are called by address
-                native_rows         calls that have a kernel written by hand
+                kernel_rows         loops and products with their kernels,
+                native_rows         and calls that have one written by hand
                 sharing             long rows on several threads
                 cuda_machine    the GPU: rows are kernels, a step is the replay of a CUDA graph
                 cuda_program, cuda_rows, cuda_homes, cuda_device

@@ -1,16 +1,20 @@
 """Where the buffers between rows lie: one arena, in which memory is used again as soon as nobody needs it.
 
-Rows run in order, so a buffer lives from the row that writes it to the last one that reads it. Large buffers are placed
+Rows run in order, so a buffer lives from the row that writes it to the last one that reads it; in rows that may run at
+the same time, from the first to the last of these. Large buffers are placed
 one after the other, the largest first, each at the lowest place that is free for all of its life. Small ones come
 behind them: the rows are walked through once, with a list of free stretches.
 """
 
 from __future__ import annotations
 
+import itertools
 from bisect import insort
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tinynn.compiler.plan import Plan
+from tinynn.compiler.rows import Row
 from tinynn.compiler.views import View
 from tinynn.kernels.memory import whole_lines
 
@@ -32,12 +36,12 @@ def lay_out(plan: Plan) -> Layout:
     first: dict[int, int] = {}
     last: dict[int, int] = {}
     kept = {operand.base for operand in plan.results.values() if isinstance(operand, View)}
-    for number, row in enumerate(plan.rows):
+    for row, (begin, end) in zip(plan.rows, _at_once(plan.rows), strict=True):
         for view in (*row.outputs, *row.inputs):
             if plan.buffers[view.base].kind == "inner":
                 for member in together.get(view.base, (view.base,)):
-                    first.setdefault(member, number)
-                    last[member] = len(plan.rows) if member in kept else number
+                    first.setdefault(member, begin)
+                    last[member] = len(plan.rows) if member in kept else end
     groups = list(dict.fromkeys(together.get(number, (number,)) for number in first))
     lives = [
         _Life(group, first[group[0]], max(last[n] for n in group), sum(line_bytes(plan, n) for n in group))
@@ -52,6 +56,16 @@ def lay_out(plan: Plan) -> Layout:
             offsets[number] = at
             at += line_bytes(plan, number)
     return Layout(offsets, end, sum(life.nbytes for life in lives))
+
+
+def _at_once(rows: Sequence[Row]) -> list[tuple[int, int]]:
+    """For each row the first and the last that may run at the same time: parts of a batch, if they have lanes."""
+    found: list[tuple[int, int]] = []
+    for in_parts, run in itertools.groupby(rows, lambda row: row.part[1] > 1):
+        lanes = [row.lane for row in run]
+        begin, end = len(found), len(found) + len(lanes) - 1
+        found += [(begin, end) if in_parts and max(lanes) else (k, k) for k in range(begin, end + 1)]
+    return found
 
 
 @dataclass(eq=False)

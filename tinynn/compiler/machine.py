@@ -57,9 +57,13 @@ class Machine(StepNumbers, ABC):
     _floating: set[int] = frozenset()  # type: ignore[assignment]  # external, and whatever a call returned
     where = "a compiled step"  # for messages about what it has written in place
 
+    def lanes(self) -> int:
+        """How many parts of a batch may run at the same time."""
+        return 1
+
     def __init__(self, program: Program, recompute: bool = False) -> None:
         self.program = program
-        self.plan: Plan = make_plan(program, self.splits, recompute)
+        self.plan: Plan = make_plan(program, self.splits, recompute, self.lanes())
         self.layout = lay_out(self.plan)
         self.arena = zero_bytes(self.layout.nbytes + LINE)
         self.memory: dict[int, Array] = {}  # buffer -> its memory as a flat array, padding included

@@ -17,21 +17,21 @@ import numpy as np
 from tinynn.compiler import sharing
 from tinynn.compiler.external import floats
 from tinynn.compiler.interpret import run_row
+from tinynn.compiler.kernel_rows import LoopRow, ProductRow
 from tinynn.compiler.machine import Array, Machine
 from tinynn.compiler.native_rows import NativeRow, native_row
 from tinynn.compiler.program import Program
 from tinynn.compiler.rows import Call, Loop, Multiply, Row
-from tinynn.compiler.views import View, contiguous_strides
-from tinynn.kernels import driver
-from tinynn.kernels.loops import Access, CompiledKernel, LoopSpec, compile_loop, joined_axes, row_words, supported
+from tinynn.compiler.views import View
+from tinynn.kernels import driver, threads
+from tinynn.kernels.gang import Gang
+from tinynn.kernels.kernel_sources import kernel_of_module
+from tinynn.kernels.machine_code import interpreted
 from tinynn.kernels.memory import LINE, worth_streaming, zero_bytes
-from tinynn.kernels.products import CompiledProduct, choose_product
-from tinynn.kernels.products import row_words as product_words
 from tinynn.kernels.threads import run_together
 
 _SHORT = 1e5  # operations in a step up to which the interpreter's lock is kept: giving it away costs as much
-_TILES = 32  # rows and columns: whole tiles of any kernel
-_KINDS = {"bool": "bool", "int64": "int"}  # of operands that have another dtype than their loop
+_WORTH_SHARING = 4e6  # operations of a product, some forty microseconds
 
 
 class NumbaMachine(Machine):
@@ -54,7 +54,11 @@ class NumbaMachine(Machine):
     def __init__(self, program: Program, recompute: bool = False) -> None:
         self._prepared: dict[int, Prepared | None] = {}
         self._scratch: dict[tuple[int, int], Array] = {}
+        self._gang: Gang | None = None  # threads that share rows without Python
         super().__init__(program, recompute)
+
+    def lanes(self) -> int:
+        return 1 if interpreted() else threads.available()
 
     @property
     def source(self) -> str:  # type: ignore[override]
@@ -72,6 +76,7 @@ class NumbaMachine(Machine):
         self._table: Array = np.zeros(0, np.int64)  # the first stretch: it copies the scalars
         self._places: dict[int, list[tuple[Array, int, int]]] = {}  # external buffer -> words that point into it
         self._operands: dict[int, list[tuple[list[Any], int, View]]] = {}  # and operands of calls that do
+        self._lanes: list[Array] = []  # tables for parts of a batch
         stretch: list[Row] = []
         rows = [(row, self._prepared_for(row)) for row in self.plan.rows]
         for shared, run in sharing.runs(rows, self):
@@ -85,17 +90,40 @@ class NumbaMachine(Machine):
                 stretch += [row for row, _ in run]
         self._close(stretch)
         once = self._stretches[0] if len(self._stretches) == 1 else self._run_stretches
-        self._run_rows = once  # type: ignore[method-assign]
+        self._run_rows = once if self._gang is None else self._gang.leading(once)  # type: ignore[method-assign]
 
     def _close(self, rows: list[Row]) -> None:
         """End a stretch of rows that run one after the other without Python."""
         if rows or not self._stretches:
-            prepared = [(row, self._prepared_for(row)) for row in rows]
-            table = self._as_table([(row, each.words(self)) for row, each in prepared if each is not None])
+            table = self._as_table([words for run in _runs_of_parts(rows) for words in self._words_of_run(run)])
             if not self._stretches:
                 self._table = table
             self._stretches.append(driver.stepping(table, unlocked=not self._is_short()))
             rows.clear()
+
+    def _words_of_run(self, rows: list[Row]) -> list[tuple[Row, list[int]]]:
+        """The words of some rows; those of the parts of a batch in lanes, which threads take one by one."""
+        prepared = [(row, each) for row in rows if (each := self._prepared_for(row)) is not None]
+        lanes = {row.lane: [(r, p.words(self)) for r, p in prepared if r.lane == row.lane] for row in rows}
+        if len(lanes) < 2:
+            return [(row, self._words_of(each)) for row, each in prepared]
+        tables = [self._as_table(words) for words in lanes.values()]
+        self._lanes += tables  # they live as long as the machine
+        run_rows = kernel_of_module("tinynn.kernels.driver_loops", "run_rows").address
+        begin = driver.HEAD * 8
+        parts = [[run_rows, 4, int(table[driver.ROWS]), table.ctypes.data + begin] for table in tables]
+        return [(rows[0], self._with_others().words(parts))]
+
+    def _words_of(self, prepared: Prepared) -> list[int]:
+        """The words of a row; of a product that is worth it, in parts that threads take one by one."""
+        if not isinstance(prepared, ProductRow) or prepared.row.flops < _WORTH_SHARING or self.lanes() < 2:
+            return prepared.words(self)
+        parts = prepared.in_parts(self, 4 * self.lanes())
+        return self._with_others().words(parts) if len(parts) > 1 else prepared.words(self)
+
+    def _with_others(self) -> Gang:
+        self._gang = self._gang or Gang(threads.available() - 1)
+        return self._gang
 
     def _as_table(self, rows: list[tuple[Row, list[int]]]) -> Array:
         head = [0] * driver.HEAD
@@ -205,6 +233,8 @@ class NumbaMachine(Machine):
             if register in self.memory:
                 self.memory[register][:2] = (generator.seed, start)
                 draws.append([self.memory[register].ctypes.data, per_generator[id(generator)]])
+        if self._gang is not None:
+            self._gang.wake()
         with self.counted(n_batches):
             driver.run_batches(
                 self._table, order, batch_size, n_batches, driver.as_words(arguments, 3), driver.as_words(draws, 2),
@@ -219,13 +249,13 @@ class NumbaMachine(Machine):
     def _prepare(self, row: Row) -> Prepared | None:
         if isinstance(row, Loop):
             try:
-                return _LoopRow(row, self)
+                return LoopRow(row, self)
             except NotImplementedError:  # too many axes, say: NumPy runs it, between two stretches
                 return None
         if isinstance(row, Call):
             return native_row(row, self)
         assert isinstance(row, Multiply)
-        return _ProductRow(row, self)
+        return ProductRow(row, self)
 
     def scratch(self, nbytes: int, thread: int = 0) -> Array:
         """Memory for a row while it runs. Rows run one after the other, so they share it, and it stays in cache."""
@@ -248,138 +278,16 @@ class NumbaMachine(Machine):
         return int(flat.ctypes.data) + view.offset * flat.itemsize
 
 
-class _LoopRow:
-    """A loop with neighbouring axes joined where all operands allow it, and its kernel."""
-
-    def __init__(self, row: Loop, machine: NumbaMachine) -> None:
-        self.row = row
-        inout = row.inout()
-        fresh = [view for view, over in zip(row.outputs, inout, strict=True) if over < 0]
-        operands = [*row.inputs, *fresh]
-        outputs = [row.inputs[over] if over >= 0 else view for view, over in zip(row.outputs, inout, strict=True)]
-        self.sizes, strides = joined_axes(row.space, [v.strides for v in operands])
-        by_view = {id(view): s for view, s in zip(operands, strides, strict=True)}
-        kinds = {id(view): _kind(machine.memory[view.base].dtype.name, row.dtype) for view in operands}
-        reductions, expressions = list(row.reductions), list(row.expressions)
-        if not self.sizes:  # a single point
-            self.sizes, by_view = [1], {key: [1] for key in by_view}
-            expressions = [
-                e * scale if kind == "sum" and scale != 1.0 else e
-                for e, kind, scale in zip(expressions, reductions, row.scales, strict=True)
-            ]
-            reductions = [""] * len(reductions)
-        self.strides = [by_view[id(view)] for view in operands]
-        self.operands = operands
-        flat = len(self.sizes) == 1 and not any(reductions) and all(s[0] in (0, 1) for s in self.strides)
-        ends_whole = all(_ends_with_buffer(view, machine, row.dtype) for view in outputs)
-
-        def access(view: View) -> Access:
-            steps = by_view[id(view)]
-            axes = [int(step != 0) for step in steps]
-            if steps[-1] not in (0, 1) or (flat and not ends_whole and steps[-1]):
-                axes[-1] = 2
-            return Access(tuple(axes), kinds[id(view)])
-
-        scales = tuple(row.scales) if any(reductions) else ()
-        self.spec = LoopSpec(
-            row.dtype,
-            len(self.sizes),
-            tuple(access(view) for view in row.inputs),
-            tuple(expressions),
-            tuple(access(view) for view in outputs),
-            tuple(reductions),
-            tuple(inout),
-            scales,
-            tuple(
-                k
-                for k, view in enumerate(row.outputs)
-                if flat and ends_whole and inout[k] < 0 and kinds[id(view)] == "real" and machine.streams(view)
-            ),
-        )
-        if not supported(self.spec):
-            raise NotImplementedError(f"no kernel for {self.spec}")
-        self.elements = self.sizes[0] if self.spec.is_flat else 0
-        self.cost = float(row.flops + row.traffic(machine.plan))
-        if self.spec.is_flat:
-            self.sizes = [self._whole(self.elements)]
-        self.kernel: CompiledKernel = compile_loop(self.spec, row.title)
-
-    def words(self, machine: NumbaMachine) -> list[int]:
-        operands = [(machine.address(view), strides) for view, strides in zip(self.operands, self.strides, strict=True)]
-        return row_words(self.spec, self.sizes, operands, self.kernel.address)
-
-    def part(self, machine: NumbaMachine, start: int, stop: int) -> list[int]:
-        """The words for some elements of a flat loop."""
-        operands = []
-        for view, strides in zip(self.operands, self.strides, strict=True):
-            moved = start * strides[0] * machine.memory[view.base].itemsize
-            operands.append((machine.address(view) + moved, strides))
-        return row_words(self.spec, [self._whole(stop - start)], operands, self.kernel.address)
-
-    def _whole(self, size: int) -> int:
-        return -(-size // self.spec.lanes) * self.spec.lanes
+Prepared = LoopRow | ProductRow | NativeRow
 
 
-def _kind(dtype: str, computed: str) -> str:
-    """The kind of an operand in a loop."""
-    return "real" if dtype == computed else _KINDS.get(dtype, dtype)
-
-
-class _ProductRow:
-    """A matrix product, and its kernel."""
-
-    def __init__(self, row: Multiply, machine: NumbaMachine) -> None:
-        self.row = row
-        a, b = row.inputs[:2]
-        m, n, k = row.sizes
-        self.kernel: CompiledProduct = choose_product(
-            row.dtype, m, n, k, a.strides, b.strides, row.has_bias, row.has_times, len(row.outputs) > 1
-        )
-        self.cost = float(row.flops) if self.kernel.kind == "blocks" else 0.0
-
-    def words(self, machine: NumbaMachine) -> list[int]:
-        m, n, _ = self.row.sizes
-        return self._words(machine, slice(0, m), slice(0, n), thread=0)
-
-    def divided(self, machine: NumbaMachine, parts: int) -> list[list[int]]:
-        """The words for each thread: some rows of the result, or some columns where there are more of these."""
-        m, n, _ = self.row.sizes
-        length = -(-max(m, n) // parts // _TILES) * _TILES
-        ranges = [slice(first, min(first + length, max(m, n))) for first in range(0, max(m, n), length)]
-        both = [(part, slice(0, n)) if m >= n else (slice(0, m), part) for part in ranges]
-        return [self._words(machine, *part, thread) for thread, part in enumerate(both)]
-
-    def _words(self, machine: NumbaMachine, rows: slice, columns: slice, thread: int) -> list[int]:
-        """The words for some rows and columns of the result."""
-        row = self.row
-        a, b = row.inputs[:2]
-        out, *sums = row.outputs
-        size = np.dtype(row.dtype).itemsize
-        first, column = rows.start, columns.start
-
-        def at(view: View, i: int, j: int) -> int:
-            return machine.address(view) + (i * view.strides[0] + j * view.strides[1]) * size
-
-        return product_words(
-            self.kernel, rows.stop - first, columns.stop - column, row.sizes[2],
-            (at(a, first, 0), a.strides[0], a.strides[1]),
-            (at(b, 0, column), b.strides[0], b.strides[1]),
-            machine.address(row.bias) + column * size if row.bias is not None else 0,
-            (at(out, first, column), out.strides[0]),
-            machine.scratch(self.kernel.scratch_bytes, thread).ctypes.data,
-            (at(row.times, first, column), row.times.strides[0]) if row.times is not None else (0, 0),
-            machine.address(sums[0]) if sums else 0,
-        )  # fmt: skip
-
-
-Prepared = _LoopRow | _ProductRow | NativeRow
-
-
-def _ends_with_buffer(view: View, machine: NumbaMachine, dtype: str) -> bool:
-    """Whether a flat output is whole vectors, or what is written behind it, up to there, is its buffer's padding."""
-    if view.shape and view.strides != contiguous_strides(view.shape):
-        return False
-    size, lanes = math.prod(view.shape), LINE // np.dtype(dtype).itemsize
-    whole = -(-size // lanes) * lanes
-    is_last = view.offset + size >= machine.plan.buffers[view.base].size
-    return size == whole or (is_last and view.offset + whole <= machine.memory[view.base].size)
+def _runs_of_parts(rows: list[Row]) -> list[list[Row]]:
+    """Rows one by one, or the rows of all parts of a batch together."""
+    runs: list[list[Row]] = []
+    for row in rows:
+        before = runs[-1][-1].part if runs else (0, 1)
+        if row.part[1] == before[1] > 1 and row.part[0] >= before[0]:
+            runs[-1].append(row)
+        else:
+            runs.append([row])
+    return runs

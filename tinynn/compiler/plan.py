@@ -81,7 +81,7 @@ class Plan:
         return as_table(self)
 
 
-def make_plan(program: Program, splits: bool = False, recompute: bool = False) -> Plan:
+def make_plan(program: Program, splits: bool = False, recompute: bool = False, lanes: int = 1) -> Plan:
     """Plan a program.
 
     Parameters
@@ -89,8 +89,9 @@ def make_plan(program: Program, splits: bool = False, recompute: bool = False) -
     program : as recorded
     splits : large batches are gone through in parts
     recompute : activations of deep networks are computed again for the way back, to spare memory
+    lanes : how many of the parts may run at the same time, on as many threads
     """
-    return _Planner(program).plan(splits, recompute)
+    return _Planner(program).plan(splits, recompute, lanes)
 
 
 class _Planner:
@@ -147,7 +148,7 @@ class _Planner:
 
     # --------------------------------------------------------------------------------------------------- rows
 
-    def plan(self, splits: bool, recompute: bool) -> Plan:
+    def plan(self, splits: bool, recompute: bool, lanes: int) -> Plan:
         groups = fuse.fuse(self.tidied.work)
         read_by: dict[int, set[int]] = {}
         for number, group in enumerate(groups):
@@ -168,7 +169,7 @@ class _Planner:
         absorb_into_products(self.rows, self.buffers, self._pinned(results))
         join_reductions(self.rows, self.buffers, self._pinned(results))
         if splits:
-            split_batches(self.rows, self.buffers, self.new, self._pinned(results))
+            split_batches(self.rows, self.buffers, self.new, self._pinned(results), lanes)
         neighbours = merge_equal_updates(self.rows, self.buffers)
         update_early(self.rows, self.buffers, neighbours)
         if recompute:

@@ -28,6 +28,7 @@ class Row:
     inputs, outputs : views on buffers
     origins : the operations that it does, each with the user's line
     part : (i, n) for part i of n of a batch that is gone through in parts
+    lane : rows of different lanes may run at the same time, if they are of different parts
     again : whether it computes what another row has computed before, to spare memory
     """
 
@@ -35,6 +36,7 @@ class Row:
     outputs: list[View]
     origins: list[Origin] = field(default_factory=list)
     part: tuple[int, int] = field(default=(0, 1), kw_only=True)
+    lane: int = field(default=0, kw_only=True)
     again: bool = field(default=False, kw_only=True)
 
     def rename(self, old: int, new: View) -> None:

@@ -57,7 +57,11 @@ MOST_TRIALS = 20  # places at which a run of rows may begin
 
 
 def split_batches(
-    rows: list[Row], buffers: dict[int, Buffer], new_buffer: Callable[[tuple[int, ...], Any], View], pinned: set[int]
+    rows: list[Row],
+    buffers: dict[int, Buffer],
+    new_buffer: Callable[[tuple[int, ...], Any], View],
+    pinned: set[int],
+    lanes: int = 1,
 ) -> None:
     """Let rows that go over the same samples run part by part, where that pays.
 
@@ -66,9 +70,10 @@ def split_batches(
     rows, buffers : of a plan; changed in place
     new_buffer : makes a buffer of a shape and dtype
     pinned : buffers that are needed after the last row
+    lanes : parts that may run at the same time; each lane has memory of its own
     """
     for length in _lengths(buffers):
-        splitter = _Splitter(length, buffers, new_buffer, pinned)
+        splitter = _Splitter(length, buffers, new_buffer, pinned, lanes)
         found = splitter.split(rows)
         if found is not None:
             rows[:] = found
@@ -90,9 +95,10 @@ class _Splitter:
 
     def __init__(
         self, length: int, buffers: dict[int, Buffer], new_buffer: Callable[[tuple[int, ...], Any], View],
-        pinned: set[int],
+        pinned: set[int], lanes: int,
     ) -> None:  # fmt: skip
         self.length, self.buffers, self.new_buffer, self.pinned = length, buffers, new_buffer, pinned
+        self.lanes = lanes
         self.cut = Cutter(length, buffers).cut
 
     def split(self, rows: list[Row]) -> list[Row] | None:
@@ -212,11 +218,14 @@ class _Run:
                     partial[i, k], last = self._finish(row, k, len(starts))
                     finishing.append(last)
         rows: list[Row] = []
-        places = self._places(local, n)
+        lanes = min(self.splitter.lanes, len(starts))
+        places = self._places(local, n, lanes)
         for number, start in enumerate(starts):
             stop = min(start + n, self.length)
+            lane = number * lanes // len(starts)
             # whole vectors are written, which may be more than the samples of the last part: that has buffers
-            own = places if (stop - start) % STEP == 0 else {base: self._new(stop - start, base) for base in local}
+            whole = (stop - start) % STEP == 0
+            own = places[lane] if whole else {base: self._new(stop - start, base) for base in local}
             for i, (row, cut) in enumerate(self.members):
                 inputs = [self._part(v, axis, start, stop, own) for v, axis in zip(row.inputs, cut.inputs, strict=True)]
                 outputs = [
@@ -225,7 +234,7 @@ class _Run:
                     else self._part(row.outputs[k], axis, start, stop, own)
                     for k, axis in enumerate(cut.outputs)
                 ]
-                rows.append(self._shortened(row, cut, inputs, outputs, (number, len(starts))))
+                rows.append(self._shortened(row, cut, inputs, outputs, (number, len(starts)), lane))
         for base in local:
             del self.buffers[base]
         return rows + finishing
@@ -282,13 +291,14 @@ class _Run:
                 lives[base] = (lives.get(base, (number, number))[0], number)
         return lives
 
-    def _places(self, local: set[int], samples: int) -> dict[int, View]:
-        """Where the buffers lie for a part: in one buffer for all of a dtype and for all parts.
+    def _places(self, local: set[int], samples: int, lanes: int) -> list[dict[int, View]]:
+        """Where the buffers lie for a part of each lane: in one buffer for all of a dtype.
 
-        The largest first, each at the lowest place that is free for all of its life; all parts use the same memory.
+        The largest first, each at the lowest place that is free for all of its life; all parts of a lane use the same
+        memory.
         """
         lives = self._lives(local)
-        places: dict[int, View] = {}
+        places: list[dict[int, View]] = [{} for _ in range(lanes)]
         for dtype in {self.buffers[base].dtype for base in local}:
             placed: list[tuple[int, int, int]] = []  # (begin, end, base), in elements per sample
             mine = [base for base in sorted(local) if self.buffers[base].dtype == dtype]
@@ -300,8 +310,10 @@ class _Run:
                             break
                         at = max(at, end)
                 placed.append((at, at + size, base))
-            pool = self.splitter.new_buffer((samples, max(end for _, end, _ in placed)), dtype).base
-            places.update((base, View(pool, (), (), begin * samples)) for begin, _, base in placed)
+            width = max(end for _, end, _ in placed)
+            pool = self.splitter.new_buffer((lanes * samples, width), dtype).base
+            for lane, own in enumerate(places):
+                own.update((base, View(pool, (), (), (lane * width + begin) * samples)) for begin, _, base in placed)
         return places
 
     def _new(self, samples: int, base: int) -> View:
@@ -351,10 +363,12 @@ class _Run:
         per_sample = view.shape[axis] // self.length
         return replace(view, shape=(*view.shape[:axis], samples * per_sample, *view.shape[axis + 1 :]))
 
-    def _shortened(self, row: Row, cut: Cut, inputs: list[View], outputs: list[View], part: tuple[int, int]) -> Row:
+    def _shortened(
+        self, row: Row, cut: Cut, inputs: list[View], outputs: list[View], part: tuple[int, int], lane: int
+    ) -> Row:
         """A row for one part."""
         if not isinstance(row, Loop):
-            return replace(row, inputs=inputs, outputs=outputs, part=part)
+            return replace(row, inputs=inputs, outputs=outputs, part=part, lane=lane)
         scales = [1.0 if axis is None else scale for scale, axis in zip(row.scales, cut.outputs, strict=True)]
         space = (*inputs, *outputs)[0].shape
-        return replace(row, inputs=inputs, outputs=outputs, part=part, space=space, scales=scales)
+        return replace(row, inputs=inputs, outputs=outputs, part=part, lane=lane, space=space, scales=scales)

@@ -55,8 +55,8 @@ def _user_cache() -> Path:
 
 #: The sources that machine code follows from beside a kernel's own: functions inlined into it, and what writes it.
 _CALLEES = (
-    "blas", "blocks", "driver", "floatbits", "llvm_vectors", "machine_code", "native", "numba_text", "philox_numba",
-    "products", "python_calls", "simd", "tiles", "vectormath",
+    "blas", "blocks", "driver", "floatbits", "gang", "llvm_vectors", "machine_code", "native", "numba_text",
+    "philox_numba", "products", "python_calls", "simd", "tiles", "vectormath",
 )  # fmt: skip
 
 

@@ -11,23 +11,28 @@ from __future__ import annotations
 
 import itertools
 import os
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 from queue import SimpleQueue
 from typing import Any
 
-__all__ = ["LEAST_WORK", "available", "run_together", "share", "threads_for"]
+__all__ = ["LEAST_WORK", "available", "run_aside", "run_together", "share", "threads_for"]
 
 #: Nanoseconds that a thread should have to do at least.
 LEAST_WORK = 250_000.0
 
 
 def available() -> int:
-    """How many threads may run: Numba's number (``numba.set_num_threads``)."""
-    from numba import get_num_threads
-
-    return int(get_num_threads())
+    """How many threads may run: Numba's number (``numba.set_num_threads``), or what it will be once it is imported."""
+    count = getattr(sys.modules.get("numba"), "get_num_threads", None)  # not there while it is being imported
+    if count is not None:
+        return int(count())
+    asked = os.environ.get("NUMBA_NUM_THREADS", "")
+    if asked.isdigit() and int(asked) > 0:
+        return int(asked)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def threads_for(nanoseconds: float) -> int:
@@ -47,6 +52,7 @@ class _Helper:
     def __init__(self) -> None:
         self.done = True
         self.error: BaseException | None = None
+        self._is_aside = False
         self._calls: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._ended: SimpleQueue[None] = SimpleQueue()
         threading.Thread(target=self._work, name="tinynn-kernel", daemon=True).start()
@@ -60,10 +66,14 @@ class _Helper:
                 self.error = error
             del call  # and what it holds
             self.done = True
-            self._ended.put(None)
+            if self._is_aside:
+                _idle.append(self)
+            else:
+                self._ended.put(None)
 
-    def start(self, call: Callable[[], None]) -> None:
-        self.done, self.error = False, None
+    def start(self, call: Callable[[], None], aside: bool = False) -> None:
+        """Run a call; ``aside``: nobody will wait for it."""
+        self.done, self.error, self._is_aside = False, None, aside
         self._calls.put(call)
 
     def wait(self) -> None:
@@ -74,6 +84,18 @@ class _Helper:
 _idle: list[_Helper] = []  # as many as were needed at once
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_idle.clear)  # threads do not survive a fork
+
+
+def _one_idle() -> _Helper:
+    try:
+        return _idle.pop()
+    except IndexError:
+        return _Helper()
+
+
+def run_aside(call: Callable[[], None]) -> None:
+    """Run a call in another thread, and do not wait for it; what it raises is lost."""
+    _one_idle().start(call, aside=True)
 
 
 def run_together(calls: Sequence[Callable[[], None]]) -> None:
@@ -91,10 +113,7 @@ def run_together(calls: Sequence[Callable[[], None]]) -> None:
     helpers: list[_Helper] = []
     try:
         for call in calls[1:]:
-            try:
-                helper = _idle.pop()
-            except IndexError:
-                helper = _Helper()
+            helper = _one_idle()
             helper.start(call)
             helpers.append(helper)
         calls[0]()
