@@ -34,7 +34,7 @@ LARGE = Case(
     "wide-4096", "4096-4096-4096-4096-10 ReLU, batch 4096, Adam", (4096, 4096, 4096, 4096, 10), "ReLU", 4096, "float32",
     loss="cross-entropy", learning_rate=1e-4, batches=4, check=4, rtol=1e-3, bars=Bars(),
 )  # fmt: skip
-ALL = {**CASES, LARGE.name: LARGE}
+ALL = {name: case for name, case in [*CASES.items(), (LARGE.name, LARGE)] if not name.endswith("-cores")}
 QUICK = ("lj-gelu", "selu-32-f32", "mnist-mlp")
 _FEWER = {"simplechains": 6, "wide": 6}
 _ENVIRONMENT = {"JAX_PLATFORMS": "", "XLA_PYTHON_CLIENT_PREALLOCATE": "false", "CUPY_TF32": "0"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -133,6 +133,12 @@ _LIST = [
         optimizer="sgd", learning_rate=0.01, batches=20, bars=Bars(1.2, None, 2.5), **_CLASSES,
     ),
 ]  # fmt: skip
+# the same on all cores, which a user has who sets nothing
+_LIST += [
+    replace(case, name=f"{case.name}-cores", all_cores=True)
+    for case in _LIST
+    if case.name in ("simplechains", "mnist-mlp")
+]
 CASES: dict[str, Case] = {case.name: case for case in _LIST}
 
 

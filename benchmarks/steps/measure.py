@@ -218,7 +218,7 @@ def measure_case(
 ) -> Measured:
     """A training step; a column whose losses differ from the reference's is void."""
     question = {"task": "setup", "case": asdict(case)}
-    found = measure(script, question, columns, threads, rounds, seconds, "peak" if case.name == "simplechains" else "")
+    found = measure(script, question, columns, threads, rounds, seconds, "peak" if "chains" in case.name else "")
     reference = next((found.losses[name] for name in ("torch", "tinynn") if name in found.losses), [])
     for name, losses in found.losses.items():
         difference = common.agreement(reference, losses)

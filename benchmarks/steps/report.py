@@ -97,8 +97,9 @@ def peak_line(case: Case, found: Measured) -> str:
         return ""
     products = case.product_flops / found.limit
     rate = f"{found.limit / 1e9:.0f} GFLOP/s, NumPy, 1024×1024, float32, measured in the same rounds"
+    title = f"{case.title}{', on all cores' * case.all_cores}"
     return (
-        f"**{case.title}**: the matrix products of a step are {case.product_flops / 1e6:.1f} MFLOP, which take "
+        f"**{title}**: the matrix products of a step are {case.product_flops / 1e6:.1f} MFLOP, which take "
         f"{common.duration(products)} at the best rate of the machine ({rate}). A step takes, of that time: "
         f"{_shares(found, products)}. Bar for tinynn compiled: ≤ 1.8×."
     )

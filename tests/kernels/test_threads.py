@@ -1,6 +1,7 @@
 """Sharing work among threads: everything runs once, errors arrive, and a fork starts with threads of its own."""
 
 import os
+import sys
 import threading
 import time
 
@@ -134,3 +135,27 @@ def test_a_forked_child_has_threads_of_its_own():
         run_together([lambda: found.append(1)] * 3)
         os._exit(0 if found == [1, 1, 1] else 1)
     assert os.waitpid(pid, 0)[1] == 0
+
+
+@pytest.mark.parametrize(
+    ("limit", "count"), [("max 100000", 4), ("250000 100000", 3), ("50000 100000", 1), ("900000 100000", 4), ("?", 4)]
+)
+def test_a_container_that_may_use_few_processors(limit, count, tmp_path, monkeypatch):
+    (tmp_path / "cpu.max").write_text(limit)
+    monkeypatch.setattr(threads, "CONTROL_GROUP", str(tmp_path))
+    monkeypatch.setitem(sys.modules, "numba", None)  # as long as it is not imported
+    monkeypatch.setenv("NUMBA_NUM_THREADS", "4")
+    assert threads.available() == count
+    monkeypatch.setenv("NUMBA_NUM_THREADS", "many")
+    assert 1 <= threads.available() <= (os.cpu_count() or 1)
+
+
+def test_a_call_aside_gives_its_thread_back():
+    done = threading.Event()
+    threads.run_aside(done.set)
+    assert done.wait(20)
+    for _ in range(200):
+        if threads._idle:
+            break
+        time.sleep(0.01)
+    assert threads._idle

@@ -31,6 +31,7 @@ from tinynn.kernels.memory import LINE, worth_streaming, zero_bytes
 from tinynn.kernels.threads import run_together
 
 _SHORT = 1e5  # operations in a step up to which the interpreter's lock is kept: giving it away costs as much
+_MOST_THREADS = 16  # that share a step: there are few parts, and who finds none looks for work in vain
 _WORTH_SHARING = 4e6  # operations of a product, some forty microseconds
 
 
@@ -58,7 +59,7 @@ class NumbaMachine(Machine):
         super().__init__(program, recompute)
 
     def lanes(self) -> int:
-        return 1 if interpreted() else threads.available()
+        return 1 if interpreted() else min(threads.available(), _MOST_THREADS)
 
     @property
     def source(self) -> str:  # type: ignore[override]
@@ -122,7 +123,7 @@ class NumbaMachine(Machine):
         return self._with_others().words(parts) if len(parts) > 1 else prepared.words(self)
 
     def _with_others(self) -> Gang:
-        self._gang = self._gang or Gang(threads.available() - 1)
+        self._gang = self._gang or Gang(self.lanes() - 1)
         return self._gang
 
     def _as_table(self, rows: list[tuple[Row, list[int]]]) -> Array:

@@ -9,30 +9,48 @@ threading layers ends the process when two threads call it at once.)
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 import sys
 import threading
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
 __all__ = ["LEAST_WORK", "available", "run_aside", "run_together", "share", "threads_for"]
 
+CONTROL_GROUP = "/sys/fs/cgroup"
 #: Nanoseconds that a thread should have to do at least.
 LEAST_WORK = 250_000.0
 
 
 def available() -> int:
-    """How many threads may run: Numba's number (``numba.set_num_threads``), or what it will be once it is imported."""
+    """How many threads may run: Numba's number (``numba.set_num_threads``), or what it will be once it is imported.
+
+    At most as many as a container may use processors (``docker run --cpus``), which is not what it sees of them.
+    """
     count = getattr(sys.modules.get("numba"), "get_num_threads", None)  # not there while it is being imported
-    if count is not None:
-        return int(count())
     asked = os.environ.get("NUMBA_NUM_THREADS", "")
-    if asked.isdigit() and int(asked) > 0:
-        return int(asked)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if count is not None:
+        found = int(count())
+    elif asked.isdigit() and int(asked) > 0:
+        found = int(asked)
+    else:
+        found = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(found, _quota(CONTROL_GROUP))
+
+
+@functools.cache
+def _quota(folder: str) -> int:
+    """The processors that Linux lets this container use, rounded up: "max 100000" or "250000 100000" microseconds."""
+    try:
+        quota, period = Path(folder, "cpu.max").read_text(encoding="utf-8").split()
+        return max(1, -(-int(quota) // int(period)))
+    except (OSError, ValueError):  # no Linux, no limit
+        return sys.maxsize
 
 
 def threads_for(nanoseconds: float) -> int:
