@@ -28,7 +28,6 @@ from tinynn.kernels.gang import Gang
 from tinynn.kernels.kernel_sources import kernel_of_module
 from tinynn.kernels.machine_code import interpreted
 from tinynn.kernels.memory import LINE, worth_streaming, zero_bytes
-from tinynn.kernels.threads import run_together
 
 _SHORT = 1e5  # operations in a step up to which the interpreter's lock is kept: giving it away costs as much
 _MOST_THREADS = 16  # that share a step: there are few parts, and who finds none looks for work in vain
@@ -77,43 +76,56 @@ class NumbaMachine(Machine):
         self._table: Array = np.zeros(0, np.int64)  # the first stretch: it copies the scalars
         self._places: dict[int, list[tuple[Array, int, int]]] = {}  # external buffer -> words that point into it
         self._operands: dict[int, list[tuple[list[Any], int, View]]] = {}  # and operands of calls that do
-        self._lanes: list[Array] = []  # tables for parts of a batch
-        stretch: list[Row] = []
+        self._parts: list[Array] = []  # tables of what threads share
+        words: list[tuple[Row, list[int]]] = []
+        waiting: list[Row] = []  # the next rows that no threads share row by row
         rows = [(row, self._prepared_for(row)) for row in self.plan.rows]
         for shared, run in sharing.runs(rows, self):
+            first, prepared = run[0]
+            if prepared is not None and not shared:
+                waiting += [row for row, _ in run]
+                continue
+            words += self._words_of_rows(waiting)
+            waiting.clear()
             if shared:
-                self._close(stretch)
-                self._stretches.append(self._shared(run))
-            elif run[0][1] is None:
-                self._close(stretch)
-                self._stretches.append(self._caller(run[0][0]))
+                words.append((first, self._in_turn(sharing.cut(run, self))))
             else:
-                stretch += [row for row, _ in run]
-        self._close(stretch)
+                self._close(words)
+                self._stretches.append(self._caller(first))
+        words += self._words_of_rows(waiting)
+        self._close(words)
         once = self._stretches[0] if len(self._stretches) == 1 else self._run_stretches
         self._run_rows = once if self._gang is None else self._gang.leading(once)  # type: ignore[method-assign]
 
-    def _close(self, rows: list[Row]) -> None:
+    def _close(self, words: list[tuple[Row, list[int]]]) -> None:
         """End a stretch of rows that run one after the other without Python."""
-        if rows or not self._stretches:
-            table = self._as_table([words for run in _runs_of_parts(rows) for words in self._words_of_run(run)])
+        if words or not self._stretches:
+            table = self._as_table(words)
             if not self._stretches:
                 self._table = table
             self._stretches.append(driver.stepping(table, unlocked=not self._is_short()))
-            rows.clear()
+            words.clear()
 
-    def _words_of_run(self, rows: list[Row]) -> list[tuple[Row, list[int]]]:
-        """The words of some rows; those of the parts of a batch in lanes, which threads take one by one."""
-        prepared = [(row, each) for row in rows if (each := self._prepared_for(row)) is not None]
-        lanes = {row.lane: [(r, p.words(self)) for r, p in prepared if r.lane == row.lane] for row in rows}
-        if len(lanes) < 2:
-            return [(row, self._words_of(each)) for row, each in prepared]
-        tables = [self._as_table(words) for words in lanes.values()]
-        self._lanes += tables  # they live as long as the machine
+    def _words_of_rows(self, rows: list[Row]) -> list[tuple[Row, list[int]]]:
+        """The words of some rows; parts of a batch in lanes, which threads take one by one."""
+        found = []
+        for run in _runs_of_parts(rows):
+            prepared = [(row, each) for row in run if (each := self._prepared_for(row)) is not None]
+            lanes = {row.lane: [(r, each.words(self)) for r, each in prepared if r.lane == row.lane] for row in run}
+            if len(lanes) > 1:
+                found.append((run[0], self._in_turn(list(lanes.values()))))
+            else:
+                found += [(row, self._words_of(each)) for row, each in prepared]
+        return found
+
+    def _in_turn(self, parts: list[list[tuple[Row, list[int]]]]) -> list[int]:
+        """The words of a row whose parts, of several rows each, threads take one by one."""
+        tables = [self._as_table(part) for part in parts]
+        self._parts += tables  # they live as long as the machine
         run_rows = kernel_of_module("tinynn.kernels.driver_loops", "run_rows").address
         begin = driver.HEAD * 8
-        parts = [[run_rows, 4, int(table[driver.ROWS]), table.ctypes.data + begin] for table in tables]
-        return [(rows[0], self._with_others().words(parts))]
+        words = [[run_rows, 4, int(table[driver.ROWS]), table.ctypes.data + begin] for table in tables]
+        return self._with_others().words(words)
 
     def _words_of(self, prepared: Prepared) -> list[int]:
         """The words of a row; of a product that is worth it, in parts that threads take one by one."""
@@ -164,11 +176,6 @@ class NumbaMachine(Machine):
             table[index] = address + offset
         for arrays, k, view in self._operands.get(number, ()):
             arrays[k] = self.view(view)
-
-    def _shared(self, rows: Sequence[tuple[Row, Any]]) -> Callable[[], None]:
-        """Rows that threads share."""
-        tables = [self._as_table(words) for words in sharing.cut(rows, self)]
-        return partial(run_together, [driver.stepping(table, unlocked=True) for table in tables])
 
     def _prepared_for(self, row: Row) -> Prepared | None:
         if id(row) not in self._prepared:

@@ -14,8 +14,6 @@ import itertools
 import math
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from tinynn.kernels import threads
-
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -25,8 +23,9 @@ if TYPE_CHECKING:
 
 PIECE = 1 << 16  # elements: whole pages of every dtype
 _PER_NANOSECOND = 40  # operations and bytes that one thread does, about
-LONG = 2 * threads.LEAST_WORK * _PER_NANOSECOND  # from which on threads share rows,
-SHORT = LONG / 20  # if each of them has that many
+LONG = 1e5 * _PER_NANOSECOND  # from which on threads share rows,
+SHORT = LONG / 4  # if each of them has that many
+_PARTS = 4  # for each thread: who is faster does more
 
 
 @runtime_checkable
@@ -84,7 +83,7 @@ def runs(rows: Sequence[tuple[Row, Any]], machine: NumbaMachine) -> Iterator[tup
         if not run:
             run, alone = [rows[at]], rows[at][1]
             cost = alone.cost if isinstance(alone, Divisible) else 0.0
-        yield cost >= LONG and threads.available() > 1, run
+        yield cost >= LONG and machine.lanes() > 1, run
         at += len(run)
 
 
@@ -108,18 +107,18 @@ def _span(view: View, machine: NumbaMachine) -> tuple[int, int]:
 
 
 def cut(rows: Sequence[tuple[Row, Any]], machine: NumbaMachine) -> list[list[tuple[Row, list[int]]]]:
-    """The rows' words for each thread, in the order in which it takes them."""
+    """The rows' words for each of some parts, which threads take one by one."""
     row, prepared = rows[0]
     if isinstance(prepared, Divisible):
-        return [[(row, words)] for words in prepared.divided(machine, threads.available())]
+        return [[(row, words)] for words in prepared.divided(machine, machine.lanes())]
     elements = rows[0][1].elements
-    per_thread = -(-elements // threads.available() // PIECE) * PIECE
-    piece = PIECE if len(rows) > 1 else per_thread
+    length = -(-elements // (_PARTS * machine.lanes()) // PIECE) * PIECE
+    piece = PIECE if len(rows) > 1 else length
     return [
         [
-            (row, prepared.part(machine, start, min(start + piece, first + per_thread, elements)))
-            for start in range(first, min(first + per_thread, elements), piece)
+            (row, prepared.part(machine, start, min(start + piece, first + length, elements)))
+            for start in range(first, min(first + length, elements), piece)
             for row, prepared in rows
         ]
-        for first in range(0, elements, per_thread)
+        for first in range(0, elements, length)
     ]
