@@ -1,11 +1,11 @@
 """Long elementwise rows on several threads: which rows are shared, and how they are cut.
 
-Rows that go over the same elements one by one are cut together. Each thread takes a part of the elements, and goes
+Rows that go over the same elements one by one are cut together. A thread takes a part of the elements, and goes
 through it in pieces that stay in its cache: all rows on one piece, then all rows on the next::
 
-    mask = random > p                thread 1: for each piece of the first half:  mask; out; dx
-    out = where(mask, 2 x, 0)   ->   thread 2: for each piece of the second half: mask; out; dx
-    dx = where(mask, 2 g, 0)
+    mask = random > p                for each part, by whoever takes it (`tinynn.kernels.gang`):
+    out = where(mask, 2 x, 0)   ->       for each piece of the part:
+    dx = where(mask, 2 g, 0)                 mask; out; dx
 """
 
 from __future__ import annotations
