@@ -8,17 +8,30 @@ any of them. Values that change inside their arrays do not count: compiled code 
 from __future__ import annotations
 
 import functools
+import itertools
 from collections import defaultdict
+from collections.abc import Callable
 from typing import Any
 
 
 class _Changes:
-    __slots__ = ("count", "runner", "settings")
+    __slots__ = ("_setting_tickets", "_tickets", "count", "runner", "settings")
 
     def __init__(self) -> None:
+        # Each value is stored once, and none comes back: of two threads that add 1 to a number, one may store
+        # what it read long before.
+        self._tickets, self._setting_tickets = itertools.count(1), itertools.count(1)
         self.count = 0
         self.settings = 0  # the same for optimizers' settings: a learning rate may change at every step
         self.runner: Any = None  # the compiled program that ran last: others must look at step numbers again
+
+    def bump(self) -> None:
+        """Something has changed."""
+        self.count = next(self._tickets)
+
+    def bump_settings(self) -> None:
+        """A setting of an optimizer has."""
+        self.settings = next(self._setting_tickets)
 
 
 changes = _Changes()
@@ -39,35 +52,35 @@ class CountedDict(dict[Any, Any]):
     __slots__ = ()
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        changes.count += 1
+        changes.bump()
         super().__setitem__(key, value)
 
     def __delitem__(self, key: Any) -> None:
-        changes.count += 1
+        changes.bump()
         super().__delitem__(key)
 
     def __ior__(self, other: Any) -> Any:  # type: ignore[misc]
-        changes.count += 1
+        changes.bump()
         return super().__ior__(other)
 
     def update(self, *args: Any, **kwargs: Any) -> None:
-        changes.count += 1
+        changes.bump()
         super().update(*args, **kwargs)
 
     def setdefault(self, key: Any, default: Any = None) -> Any:
-        changes.count += 1
+        changes.bump()
         return super().setdefault(key, default)
 
     def pop(self, *args: Any) -> Any:
-        changes.count += 1
+        changes.bump()
         return super().pop(*args)
 
     def popitem(self) -> Any:
-        changes.count += 1
+        changes.bump()
         return super().popitem()
 
     def clear(self) -> None:
-        changes.count += 1
+        changes.bump()
         super().clear()
 
     def copy(self) -> dict[Any, Any]:
@@ -94,9 +107,9 @@ class Settings(CountedDict):
 
     def update(self, *args: Any, **kwargs: Any) -> None:
         new = dict(*args, **kwargs)
-        changes.settings += 1
+        changes.bump_settings()
         if "params" in new:
-            changes.count += 1
+            changes.bump()
             if not isinstance(new["params"], CountedList):
                 new["params"] = CountedList(new["params"])
         dict.update(self, new)
@@ -131,13 +144,13 @@ class States(defaultdict[Any, dict[Any, Any]]):
     __slots__ = ()
 
 
-def _counting(kind: type, name: str, counter: str) -> None:
+def _counting(kind: type, name: str, bump: Callable[[], None]) -> None:
     """Let a method count, and then do what it does."""
     plain = getattr(kind, name)
 
     @functools.wraps(plain)
     def method(self: Any, *args: Any, **kwargs: Any) -> Any:
-        setattr(changes, counter, getattr(changes, counter) + 1)
+        bump()
         return plain(self, *args, **kwargs)
 
     setattr(kind, name, method)
@@ -145,7 +158,7 @@ def _counting(kind: type, name: str, counter: str) -> None:
 
 _EDITS = "append extend insert remove pop clear sort reverse __setitem__ __delitem__ __iadd__ __imul__"
 for _name in _EDITS.split():
-    _counting(CountedList, _name, "count")
+    _counting(CountedList, _name, changes.bump)
 _READS = "__getitem__ get values items __setitem__ __delitem__ pop popitem clear update setdefault __ior__"
 for _name in _READS.split():
-    _counting(States, _name, "settings")
+    _counting(States, _name, changes.bump_settings)

@@ -45,5 +45,5 @@ def set_default_dtype(dtype: Any) -> None:
     if dtype not in (np.dtype("float32"), np.dtype("float64")):
         raise TypeError(f"set_default_dtype: float32 or float64, not {dtype}")
     if dtype != _default_dtype:
-        changes.count += 1
+        changes.bump()
     _default_dtype = dtype

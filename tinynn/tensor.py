@@ -132,7 +132,7 @@ class Tensor(PythonProtocol):
         elif isinstance(self.node, Leaf):
             self.node.consumed = False
         self._grad = value
-        changes.count += 1
+        changes.bump()
 
     def describe(self) -> str:
         """A few words for messages."""
@@ -159,13 +159,13 @@ class Tensor(PythonProtocol):
                 )
             if self.node is None:
                 self.node = Leaf(self)
-                changes.count += 1
+                changes.bump()
         elif not self.is_leaf:
             raise GraphError("requires_grad cannot be switched off for the result of an operation; use detach()")
         else:
             self.node = None
             self._grad = None
-            changes.count += 1
+            changes.bump()
         return self
 
     def backward(self, gradient: Any = None, retain_graph: bool | None = None, create_graph: bool = False) -> None:
@@ -201,7 +201,7 @@ class Tensor(PythonProtocol):
 
     def _accumulate(self, gradient: Any) -> None:
         """Add an array, or a Tensor with ``create_graph``, to ``grad``."""
-        changes.count += 1
+        changes.bump()
         if mode.recorder is not None:
             mode.recorder.gradient_read(self)
         if gradient.dtype != self.array.dtype:
@@ -262,7 +262,7 @@ class Tensor(PythonProtocol):
             self.array[...] = array
         elif value is not self:  # no graph refers to the memory: a new array leaves older results alone
             self.array = convert.like(array, self.array)
-            changes.count += 1
+            changes.bump()
         if mode.observer is not None:
             mode.observer.assigned(self, value)
         return self

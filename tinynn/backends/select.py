@@ -87,7 +87,7 @@ def _activate(name: str) -> None:
         dispatch.GRADIENT_KERNELS[np.ndarray] = numba_backend.GRADIENT
     convert.default_device = "cuda" if name == "cupy" else "cpu"
     if name != _active:
-        changes.count += 1
+        changes.bump()
     _active = name
 
 

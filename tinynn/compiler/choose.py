@@ -56,7 +56,9 @@ class ProgramMachine:
                 step.undo()
             raise
         # the machine's own assignments replace no array behind its back, but gradients come and go
-        changes.count = before + (absent != [t._grad is None for t, _ in self.program.grads_out])
+        changes.count = before
+        if absent != [t._grad is None for t, _ in self.program.grads_out]:
+            changes.bump()
         return result
 
     def relink(self) -> None:

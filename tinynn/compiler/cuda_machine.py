@@ -273,7 +273,8 @@ class CudaMachine(Machine):
             here = self.device.is_here(tensor.array)
             tensor.array = self.device.copy(cell) if here else self.device.to_host(cell)[()]
         for tensor, register in self._gradients_out:
-            changes.count += tensor._grad is None  # other programs may want none to be there
+            if tensor._grad is None:
+                changes.bump()  # other programs may want none to be there
             tensor._grad = Tensor(self._value(self.plan.results[register]))
         for tensor in self._used_up:
             tensor._grad = None

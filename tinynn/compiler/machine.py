@@ -285,7 +285,8 @@ class Machine(StepNumbers, ABC):
         for tensor, memory in self._written_cells:
             tensor.array = memory[0]
         for tensor, register in self._gradients_out:
-            changes.count += tensor._grad is None  # other programs may want none to be there
+            if tensor._grad is None:
+                changes.bump()  # other programs may want none to be there
             tensor._grad = Tensor(self._value(self.plan.results[register]))
         for tensor in self._used_up:
             tensor._grad = None
@@ -296,7 +297,8 @@ class Machine(StepNumbers, ABC):
             memory[0] = tensor.array
         for tensor, register in self.program.grads_out:
             if register is None and tensor not in self.program.grads_in:  # those are read first
-                changes.count += tensor._grad is not None  # other programs may want it
+                if tensor._grad is not None:
+                    changes.bump()  # other programs may want it
                 tensor._grad = None
         for tensor, _ in self.program.grads_out:
             if isinstance(tensor.node, graph.Leaf):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -32,6 +33,7 @@ from tinynn.kernels.memory import LINE, worth_streaming, zero_bytes
 _SHORT = 1e5  # operations in a step up to which the interpreter's lock is kept: giving it away costs as much
 _MOST_THREADS = 16  # that share a step: there are few parts, and who finds none looks for work in vain
 _WORTH_SHARING = 4e6  # operations of a product, some forty microseconds
+_SHORTEST = 5e5  # operations of a part
 
 
 class NumbaMachine(Machine):
@@ -77,6 +79,7 @@ class NumbaMachine(Machine):
         self._places: dict[int, list[tuple[Array, int, int]]] = {}  # external buffer -> words that point into it
         self._operands: dict[int, list[tuple[list[Any], int, View]]] = {}  # and operands of calls that do
         self._parts: list[Array] = []  # tables of what threads share
+        self._gang = None
         words: list[tuple[Row, list[int]]] = []
         waiting: list[Row] = []  # the next rows that no threads share row by row
         rows = [(row, self._prepared_for(row)) for row in self.plan.rows]
@@ -95,7 +98,7 @@ class NumbaMachine(Machine):
         words += self._words_of_rows(waiting)
         self._close(words)
         once = self._stretches[0] if len(self._stretches) == 1 else self._run_stretches
-        self._run_rows = once if self._gang is None else self._gang.leading(once)  # type: ignore[method-assign]
+        self._run_rows = once if self._gang is None else self._gang.leading(once, self._parts)  # type: ignore[method-assign]
 
     def _close(self, words: list[tuple[Row, list[int]]]) -> None:
         """End a stretch of rows that run one after the other without Python."""
@@ -131,7 +134,7 @@ class NumbaMachine(Machine):
         """The words of a row; of a product that is worth it, in parts that threads take one by one."""
         if not isinstance(prepared, ProductRow) or prepared.row.flops < _WORTH_SHARING or self.lanes() < 2:
             return prepared.words(self)
-        parts = prepared.in_parts(self, 4 * self.lanes())
+        parts = prepared.in_parts(self, min(4 * self.lanes(), int(prepared.row.flops / _SHORTEST)))
         return self._with_others().words(parts) if len(parts) > 1 else prepared.words(self)
 
     def _with_others(self) -> Gang:
@@ -241,9 +244,7 @@ class NumbaMachine(Machine):
             if register in self.memory:
                 self.memory[register][:2] = (generator.seed, start)
                 draws.append([self.memory[register].ctypes.data, per_generator[id(generator)]])
-        if self._gang is not None:
-            self._gang.wake()
-        with self.counted(n_batches):
+        with self.counted(n_batches), self._gang.staying() if self._gang else nullcontext():
             driver.run_batches(
                 self._table, order, batch_size, n_batches, driver.as_words(arguments, 3), driver.as_words(draws, 2),
                 driver.as_words(results, 3),

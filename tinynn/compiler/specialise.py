@@ -107,7 +107,7 @@ class Specialisation:
         for tensor, register in program.grads_out:
             if register is None:  # an optimizer has used it: as after a run of the program, it is forgotten
                 tensor._grad = None
-        changes.count += 1
+        changes.bump()
         return program, detached(results[0])
 
     def _copy_of(self, argument: Tensor) -> Tensor:
@@ -236,7 +236,7 @@ class Specialisation:
             self.machine.relink()
             moved_to = [t.array for t in touched if t.array.ndim]  # a machine may move them
             if any(x is not y for x, y in zip(arrays, moved_to, strict=True)):
-                changes.count += 1  # other programs must look where they are now
+                changes.bump()  # other programs must look where they are now
             self._arrays = arrays = moved_to
             if self.fast is None:  # the first run: what recording and comparing took is not asked for again
                 return_freed_memory()
@@ -301,7 +301,7 @@ class Specialisation:
             *(f"            {line}" for line in work),
             "        except BaseException:",
             "            recount()",
-            "            changes.count += 1",
+            "            changes.bump()",
             "            raise",
         ]
         return function_from_source("__call__", "\n".join(body), names)
@@ -319,7 +319,7 @@ class Specialisation:
         try:
             return self.machine.run([*arrays, *self.outside])
         except BaseException:
-            changes.count += 1
+            changes.bump()
             raise
 
     def still_fits(self, arguments: Arguments, setting: tuple[Any, ...]) -> bool:
@@ -341,7 +341,7 @@ class Specialisation:
         assert self.program is not None
         self.changes_seen = count
         if not self.program.fits_gradients():  # this run gave gradients, or took them: another program's turn
-            changes.count += 1
+            changes.bump()
 
     def fits_gradients(self) -> bool:
         """Whether gradients are there, and absent, as the program wants them."""

@@ -65,7 +65,7 @@ class State:
 
     def restore(self) -> None:
         """Put everything back: the same arrays with their old contents."""
-        changes.count += 1
+        changes.bump()
         for t, array, copy, grad, node, consumed in self.tensors:
             if copy is not array:
                 array[...] = copy

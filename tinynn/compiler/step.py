@@ -291,7 +291,7 @@ class CompiledFunction:
             try:
                 results = found.machine.run_batches([t.array for t in tensors], order, len(order) // count, count)
             except BaseException:
-                changes.count += 1
+                changes.bump()
                 raise
             found.settle(before)
             self._install(found, arguments)

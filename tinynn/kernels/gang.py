@@ -8,6 +8,7 @@ included, takes the next part, until there are none::
     turn   the number of the row that is open, and of its next part: ``number << 16 | part``
     done   how many of its parts are finished
     count, first, length   how many parts there are, where the words of the first one are, how many words each has
+    stay   whether helpers should go on looking
 
 A part is taken by changing ``turn`` from what was read to one more, in one instruction that does nothing if the word
 has changed meanwhile. The leader goes on when all parts are done. It needs no helper: one that sleeps, or is slow to
@@ -18,7 +19,9 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -34,10 +37,11 @@ from tinynn.kernels.python_calls import bound
 __all__ = ["Gang"]
 
 _PATIENCE = 8192  # looks at the word before a helper sleeps: 0.2 to 0.4 milliseconds
-_LOOKS = 2048  # before the leader lets other threads have the processor
+_LOOKS = 2048  # before a thread that waits lets others have the processor
 _CLOSED = 0xFFFF  # a part that no row has
 # a line of memory for what is written often, and one for what is only read while a row is open
 _TURN, _DONE, _COUNT, _FIRST, _LENGTH = 0, LINE // 8, 2 * LINE // 8, 2 * LINE // 8 + 1, 2 * LINE // 8 + 2
+_STAY = 2 * LINE // 8 + 3
 _HEAD = 4  # words of a shared row before those of its parts
 
 
@@ -61,7 +65,7 @@ class Gang:
         self._memory = zero_bytes(4 * LINE)
         start = -self._memory.ctypes.data % LINE
         self.state = self._memory[start : start + 3 * LINE].view(np.int64)
-        self._awake: list[None] = []  # one entry for each helper that is
+        self._awake: set[object] = set()  # one entry for each helper that is
         words = np.array([0, 4, self.state.ctypes.data, _PATIENCE], np.int64)
         self._help = bound(_kernel("gang_help", _emit_help), words, unlocked=True)
         _gangs.add(self)
@@ -76,29 +80,46 @@ class Gang:
     def wake(self) -> None:
         """Let the helpers look for work, those that do not yet. To be called before a step."""
         while len(self._awake) < self.helpers:
-            self._awake.append(None)
-            threads.run_aside(self._look_for_work)
+            entry = object()
+            try:
+                self._awake.add(entry)
+                threads.run_aside(partial(self._look_for_work, entry))
+            except BaseException as error:
+                self._awake.discard(entry)
+                if not isinstance(error, RuntimeError):  # an interrupt
+                    raise
+                self.helpers = len(self._awake)  # there can be no more threads: the leader does what they would do
 
-    def _look_for_work(self) -> None:
+    def _look_for_work(self, entry: object) -> None:
         try:
             self._help()
         finally:
-            self._awake.pop()
+            self._awake.discard(entry)
 
     def fall_asleep(self) -> None:
         """There are no helpers: threads do not survive a fork."""
         self._awake.clear()
 
-    def leading(self, step: Callable[[], None]) -> Callable[[], None]:
-        """A function that runs a step with the helpers."""
-        awake, helpers = self._awake, self.helpers
+    def leading(self, step: Callable[[], None], keep: object = None) -> Callable[[], None]:
+        """A function that runs a step with the helpers, and keeps something alive that the step needs."""
+        awake = self._awake
 
-        def together() -> None:
-            if len(awake) < helpers:
+        def together(_: object = keep) -> None:
+            if len(awake) < self.helpers:
                 self.wake()
             step()
 
         return together
+
+    @contextmanager
+    def staying(self) -> Iterator[None]:
+        """Helpers look for work until all of this is done, however long the leader is busy with other rows."""
+        self.state[_STAY] = 1
+        try:
+            self.wake()
+            yield
+        finally:
+            self.state[_STAY] = 0
 
 
 _gangs: weakref.WeakSet[Gang] = weakref.WeakSet()
@@ -150,11 +171,7 @@ def _emit_lead(builder: Any, row: Any) -> None:
     builder.position_at_end(looking)
     looks = builder.phi(INT)
     looks.add_incoming(number(0), waiting)
-    _pause(builder)
-    more = builder.add(looks, number(1))
-    if _has_yield():
-        with builder.if_then(builder.icmp_signed("==", builder.srem(more, number(_LOOKS)), number(0))):
-            builder.call(declared(builder.module, ir.FunctionType(ir.IntType(32), []), "sched_yield"), [])
+    more = _wait_a_little(builder, looks)
     looks.add_incoming(more, builder.block)
     builder.cbranch(builder.icmp_signed("==", state.load(_DONE), count), ended, looking)
     builder.position_at_end(ended)
@@ -177,10 +194,11 @@ def _emit_help(builder: Any, row: Any) -> None:
     looks.add_incoming(number(0), builder.block)
     builder.cbranch(none_left, idle, looking)
     builder.position_at_end(idle)
-    _pause(builder)
-    more = builder.add(looks, number(1))
+    more = _wait_a_little(builder, looks)
+    goes_on = builder.icmp_signed("!=", state.load(_STAY), number(0))
+    goes_on = builder.or_(goes_on, builder.icmp_signed("<", more, patience))
     looks.add_incoming(more, builder.block)
-    builder.cbranch(builder.icmp_signed("<", more, patience), looking, ended)
+    builder.cbranch(goes_on, looking, ended)
     builder.position_at_end(ended)
 
 
@@ -231,10 +249,15 @@ def _word(builder: Any, row: Any, place: int) -> Any:
     return builder.load(builder.gep(row, [number(place)]))
 
 
-def _pause(builder: Any) -> None:
-    """Tell the processor that this is a loop that waits."""
+def _wait_a_little(builder: Any, looks: Any) -> Any:
+    """Tell the processor that this is a loop that waits, and now and then the system; one look more."""
+    more = builder.add(looks, number(1))
     if llvm.get_process_triple().startswith(("x86_64", "i386", "i686")):
         builder.call(declared(builder.module, ir.FunctionType(ir.VoidType(), []), "llvm.x86.sse2.pause"), [])
+    if _has_yield():
+        with builder.if_then(builder.icmp_signed("==", builder.srem(more, number(_LOOKS)), number(0))):
+            builder.call(declared(builder.module, ir.FunctionType(ir.IntType(32), []), "sched_yield"), [])
+    return more
 
 
 def _has_yield() -> bool:

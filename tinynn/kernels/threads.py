@@ -70,29 +70,28 @@ class _Helper:
     def __init__(self) -> None:
         self.done = True
         self.error: BaseException | None = None
-        self._is_aside = False
-        self._calls: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self._calls: SimpleQueue[tuple[Callable[[], None], bool]] = SimpleQueue()
         self._ended: SimpleQueue[None] = SimpleQueue()
         threading.Thread(target=self._work, name="tinynn-kernel", daemon=True).start()
 
     def _work(self) -> None:
         while True:
-            call = self._calls.get()
+            call, aside = self._calls.get()
             try:
                 call()
             except BaseException as error:  # `run_together` raises it
                 self.error = error
             del call  # and what it holds
-            self.done = True
-            if self._is_aside:
+            self.done = True  # from here on somebody may start the next call, if this one was waited for
+            if aside:
                 _idle.append(self)
             else:
                 self._ended.put(None)
 
     def start(self, call: Callable[[], None], aside: bool = False) -> None:
         """Run a call; ``aside``: nobody will wait for it."""
-        self.done, self.error, self._is_aside = False, None, aside
-        self._calls.put(call)
+        self.done, self.error = False, None
+        self._calls.put((call, aside))
 
     def wait(self) -> None:
         while not self.done:  # an interrupted wait may have left a message behind

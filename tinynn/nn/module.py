@@ -130,11 +130,11 @@ class Module:
                     f"{type(self).__name__}.{name} is a buffer: a tensor or None, not a {type(value).__name__}"
                 )
         object.__setattr__(self, name, value)
-        changes.count += 1
+        changes.bump()
 
     def __delattr__(self, name: str) -> None:
         object.__delattr__(self, name)
-        changes.count += 1
+        changes.bump()
         self._buffer_names(name).pop(name, None)
 
     def _buffer_names(self, name: str) -> dict[str, bool]:
@@ -176,7 +176,7 @@ class Module:
             self._check_free(name)
         self._buffer_names(name)[name] = persistent
         object.__setattr__(self, name, tensor)
-        changes.count += 1
+        changes.bump()
 
     def add_module(self, name: str, module: Module | None) -> None:
         """Add a submodule under a name that is computed; ``self.name = module`` does the same."""
@@ -301,7 +301,7 @@ class Module:
             if module.training is not mode:
                 modes.refuse("train() or eval(), where it changes something,", "call it outside, before")
                 object.__setattr__(module, "training", mode)
-                changes.count += 1
+                changes.bump()
         return self
 
     def eval(self) -> Self:

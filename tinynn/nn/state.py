@@ -100,7 +100,7 @@ def convert_all(tensors: Iterable[Tensor], target: Any) -> None:
     chosen = [tensor for tensor in tensors if is_device or tensor.dtype.kind == "f"]
     chosen += [tensor._grad for tensor in chosen if tensor._grad is not None]
     arrays = [transfer.to(Tensor(tensor.array), target).array for tensor in chosen]
-    changes.count += 1
+    changes.bump()
     for tensor, array in zip(chosen, arrays, strict=True):
         tensor.array = convert.as_array(array)
 

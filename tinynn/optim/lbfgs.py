@@ -123,7 +123,7 @@ class LBFGS(Optimizer):
             )
         group = self.param_groups[0]
         self.check(group)
-        changes.count += 1
+        changes.bump()
         memory = self.state[self._params[0]]
         first_loss = self._evaluate(closure)
         loss, g = float(first_loss), self._flat_gradient()

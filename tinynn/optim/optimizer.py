@@ -60,10 +60,10 @@ class Optimizer(ABC):
         if name == "state":  # another dict in its place
             value = value if isinstance(value, States) else States(dict, value)
             value.default_factory = dict
-            changes.count += 1
+            changes.bump()
         elif name == "param_groups":
             value = CountedList(value)
-            changes.count += 1
+            changes.bump()
         super().__setattr__(name, value)
 
     @abstractmethod
@@ -95,7 +95,7 @@ class Optimizer(ABC):
         set_to_none : False puts zeros in place of None; then parameters that the loss does not depend on
             are still moved by momentum and weight decay
         """
-        changes.count += 1
+        changes.bump()
         recorder = modes.mode.recorder
         for group in self.param_groups:
             for p in group["params"]:
@@ -274,7 +274,7 @@ class FormulaOptimizer(Optimizer):
             with modes.enable_grad():
                 loss = closure()
         self._check_settings()
-        changes.count += 1
+        changes.bump()
         if modes.mode.observer is not None:
             self._record_step(keep_grad)
             return loss
