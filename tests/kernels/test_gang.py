@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -88,7 +90,7 @@ def test_a_row_begins_when_the_one_before_has_ended() -> None:
 
 def asleep(gang: Gang) -> bool:
     for _ in range(200):
-        if not gang._awake:
+        if gang.awake() == 0:
             return True
         time.sleep(0.01)
     return False
@@ -115,16 +117,23 @@ def test_without_anyone_awake_the_leader_does_all() -> None:
     assert places[::8].tolist() == [1] * 6
 
 
-def test_a_gang_that_is_gone_leaves_nobody_looking() -> None:
+def test_helpers_keep_their_gang_alive() -> None:
+    """They look at its memory until they sleep."""
     gang = Gang(1)
+    gone, state = weakref.ref(gang), gang.state
+    stay = 2 * 8 + 3  # what `staying` sets
+    state[stay] = 1
     gang.wake()
-    helper_state = gang.state
+    time.sleep(0.05)
     del gang
-    time.sleep(0.1)
-    assert helper_state is not None
-    done = threading.Event()
-    threads.run_aside(done.set)  # the thread is free again
-    assert done.wait(5.0)
+    gc.collect()
+    assert gone() is not None
+    state[stay] = 0
+    for _ in range(200):
+        if gone() is None:
+            break
+        time.sleep(0.01)
+    assert gone() is None
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
@@ -138,8 +147,22 @@ def test_in_a_child_of_a_fork() -> None:
     if child == 0:
         step()
         step()
-        os._exit(0 if places[::8].tolist() == [3] * 6 and len(gang._awake) <= 1 else 1)
+        os._exit(0 if places[::8].tolist() == [3] * 6 and gang.awake() <= 1 else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_helpers_that_are_about_to_sleep() -> None:
+    """Steps that begin just when the patience of helpers ends: nobody is counted twice, or for ever."""
+    gang = Gang(1)
+    waste = np.zeros(8 * 64)
+    rows, (places,) = counted(gang, [64], waste)
+    step = gang.leading(driver.stepping(table_of(rows), unlocked=True))
+    for turn in range(1, 401):
+        step()
+        assert places[::8].tolist() == [turn] * 64
+        assert 0 <= gang.awake() <= 2
+        time.sleep(turn * 1e-6)
+    assert asleep(gang)
 
 
 # ------------------------------------------------------------------------------------------------ whole steps
@@ -272,3 +295,54 @@ def test_two_models_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     for thread in running:
         thread.join()
     assert losses[0] == losses[1]
+
+
+def test_where_no_thread_can_be_started_the_leader_does_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(call: Any) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threads, "run_aside", refused)
+    gang = Gang(3)
+    rows, (places,) = counted(gang, [6], np.zeros(8 * 6))
+    step = gang.leading(driver.stepping(table_of(rows), unlocked=True))
+    step()
+    step()
+    assert places[::8].tolist() == [2] * 6
+    assert gang.awake() == 0
+    assert gang.helpers == 0
+
+
+def test_an_interrupt_leaves_no_helper_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(call: Any) -> None:
+        raise KeyboardInterrupt
+
+    gang = Gang(2)
+    with monkeypatch.context() as patched:
+        patched.setattr(threads, "run_aside", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            gang.wake()
+    assert gang.awake() == 0
+    gang.wake()
+    assert gang.awake() == 2
+
+
+def test_helpers_stay_awake_for_as_long_as_they_are_asked_to() -> None:
+    gang = Gang(1)
+    with gang.staying():
+        time.sleep(0.2)
+        assert gang.awake() == 1
+    assert asleep(gang)
+
+
+def test_as_many_threads_as_there_are_when_arrays_have_moved(monkeypatch: pytest.MonkeyPatch) -> None:
+    count = 3
+    monkeypatch.setattr(threads, "available", lambda: count)
+    step, model, (x, y) = training("float32", 128)
+    for _ in range(4):
+        step(x[:128], y[:128])
+    machine = step.specialisations[0].machine
+    assert machine._gang.helpers == 2
+    count = 1
+    next(iter(model.parameters())).assign_(np.zeros((260, 300), np.float32))
+    machine.relink()
+    assert machine._gang is None

@@ -8,7 +8,8 @@ included, takes the next part, until there are none::
     turn   the number of the row that is open, and of its next part: ``number << 16 | part``
     done   how many of its parts are finished
     count, first, length   how many parts there are, where the words of the first one are, how many words each has
-    stay   whether helpers should go on looking
+    left   how many helpers have gone to sleep
+    stay   whether the leader is in a step, so that helpers go on looking, however long it is busy with other rows
 
 A part is taken by changing ``turn`` from what was read to one more, in one instruction that does nothing if the word
 has changed meanwhile. The leader goes on when all parts are done. It needs no helper: one that sleeps, or is slow to
@@ -21,7 +22,6 @@ import os
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -37,11 +37,12 @@ from tinynn.kernels.python_calls import bound
 __all__ = ["Gang"]
 
 _PATIENCE = 8192  # looks at the word before a helper sleeps: 0.2 to 0.4 milliseconds
-_LOOKS = 2048  # before a thread that waits lets others have the processor
+_LOOKS = 2048  # a power of two: before a thread that waits lets others have the processor
 _CLOSED = 0xFFFF  # a part that no row has
 # a line of memory for what is written often, and one for what is only read while a row is open
 _TURN, _DONE, _COUNT, _FIRST, _LENGTH = 0, LINE // 8, 2 * LINE // 8, 2 * LINE // 8 + 1, 2 * LINE // 8 + 2
 _STAY = 2 * LINE // 8 + 3
+_LEFT = 3 * LINE // 8
 _HEAD = 4  # words of a shared row before those of its parts
 
 
@@ -62,10 +63,10 @@ class Gang:
 
     def __init__(self, helpers: int) -> None:
         self.helpers = helpers
-        self._memory = zero_bytes(4 * LINE)
+        self._memory = zero_bytes(5 * LINE)
         start = -self._memory.ctypes.data % LINE
-        self.state = self._memory[start : start + 3 * LINE].view(np.int64)
-        self._awake: set[object] = set()  # one entry for each helper that is
+        self.state = self._memory[start : start + 4 * LINE].view(np.int64)
+        self._started = 0  # calls that helpers were given
         words = np.array([0, 4, self.state.ctypes.data, _PATIENCE], np.int64)
         self._help = bound(_kernel("gang_help", _emit_help), words, unlocked=True)
         _gangs.add(self)
@@ -73,47 +74,50 @@ class Gang:
     def words(self, parts: Sequence[list[int]]) -> list[int]:
         """The words of a row that consists of parts, each a row of as many words."""
         assert 0 < len(parts) < _CLOSED
+        assert len({len(part) for part in parts}) == 1
         lead = _kernel("gang_lead", _emit_lead)
         flat = [word for part in parts for word in part]
         return [lead, _HEAD + len(flat), self.state.ctypes.data, len(parts), *flat]
 
+    def awake(self) -> int:
+        """How many helpers look for work."""
+        return self._started - int(self.state[_LEFT])
+
     def wake(self) -> None:
         """Let the helpers look for work, those that do not yet. To be called before a step."""
-        while len(self._awake) < self.helpers:
-            entry = object()
+        for _ in range(self.helpers - self.awake()):
             try:
-                self._awake.add(entry)
-                threads.run_aside(partial(self._look_for_work, entry))
-            except BaseException as error:
-                self._awake.discard(entry)
-                if not isinstance(error, RuntimeError):  # an interrupt
-                    raise
-                self.helpers = len(self._awake)  # there can be no more threads: the leader does what they would do
+                threads.run_aside(self._look_for_work)
+            except RuntimeError:  # there can be no more threads: the leader does what they would do
+                self.helpers = self.awake()
+                return
+            self._started += 1
 
-    def _look_for_work(self, entry: object) -> None:
-        try:
-            self._help()
-        finally:
-            self._awake.discard(entry)
+    def _look_for_work(self) -> None:
+        self._help()  # a method: whoever runs it keeps the gang, and the words that helpers look at
 
     def fall_asleep(self) -> None:
         """There are no helpers: threads do not survive a fork."""
-        self._awake.clear()
+        self._started = int(self.state[_LEFT])
 
     def leading(self, step: Callable[[], None], keep: object = None) -> Callable[[], None]:
         """A function that runs a step with the helpers, and keeps something alive that the step needs."""
-        awake = self._awake
+        state = self.state
 
         def together(_: object = keep) -> None:
-            if len(awake) < self.helpers:
-                self.wake()
-            step()
+            state[_STAY] = 1  # before it is asked who is awake: a helper that leaves looks again
+            try:
+                if self._started - state[_LEFT] < self.helpers:
+                    self.wake()
+                step()
+            finally:
+                state[_STAY] = 0
 
         return together
 
     @contextmanager
     def staying(self) -> Iterator[None]:
-        """Helpers look for work until all of this is done, however long the leader is busy with other rows."""
+        """Helpers look for work until all of this, which is many steps, is done."""
         self.state[_STAY] = 1
         try:
             self.wake()
@@ -185,7 +189,7 @@ def _emit_help(builder: Any, row: Any) -> None:
     state = _State(builder, _word(builder, row, 2))
     patience = _word(builder, row, 3)
     start = builder.block
-    looking, idle, ended = (builder.append_basic_block(name) for name in ("looking", "idle", "ended"))
+    looking, idle, leaving = (builder.append_basic_block(name) for name in ("looking", "idle", "leaving"))
     builder.branch(looking)
     builder.position_at_end(looking)
     looks = builder.phi(INT)
@@ -195,11 +199,17 @@ def _emit_help(builder: Any, row: Any) -> None:
     builder.cbranch(none_left, idle, looking)
     builder.position_at_end(idle)
     more = _wait_a_little(builder, looks)
-    goes_on = builder.icmp_signed("!=", state.load(_STAY), number(0))
-    goes_on = builder.or_(goes_on, builder.icmp_signed("<", more, patience))
-    looks.add_incoming(more, builder.block)
-    builder.cbranch(goes_on, looking, ended)
-    builder.position_at_end(ended)
+    stays = builder.icmp_signed("!=", state.load(_STAY), number(0))
+    goes_on = builder.or_(stays, builder.icmp_signed("<", more, patience))
+    looks.add_incoming(builder.select(stays, builder.and_(more, number(_LOOKS - 1)), more), builder.block)
+    builder.cbranch(goes_on, looking, leaving)
+    # a step that begins now may still count on this helper, or has found that it left, and has woken another
+    builder.position_at_end(leaving)
+    state.add(_LEFT, number(1))
+    with builder.if_then(builder.icmp_signed("!=", state.load(_STAY), number(0))):
+        state.add(_LEFT, number(-1))
+        looks.add_incoming(number(0), builder.block)
+        builder.branch(looking)
 
 
 def _take_part(builder: Any, state: _State) -> Any:
