@@ -98,7 +98,7 @@ class NumbaMachine(Machine):
         words += self._words_of_rows(waiting)
         self._close(words)
         once = self._stretches[0] if len(self._stretches) == 1 else self._run_stretches
-        self._run_rows = once if self._gang is None else self._gang.leading(once, self._parts)  # type: ignore[method-assign]
+        self._run_rows = once  # type: ignore[method-assign]
 
     def _close(self, words: list[tuple[Row, list[int]]]) -> None:
         """End a stretch of rows that run one after the other without Python."""
@@ -106,7 +106,9 @@ class NumbaMachine(Machine):
             table = self._as_table(words)
             if not self._stretches:
                 self._table = table
-            self._stretches.append(driver.stepping(table, unlocked=not self._is_short()))
+            step = driver.stepping(table, unlocked=self._gang is not None or not self._is_short())
+            # rows between stretches may have threads of their own: helpers do not stay for those
+            self._stretches.append(step if self._gang is None else self._gang.leading(step, self._parts))
             words.clear()
 
     def _words_of_rows(self, rows: list[Row]) -> list[tuple[Row, list[int]]]:
